@@ -1,0 +1,146 @@
+"""Writes the pages that follow from the code: the settings, and the statistics' table.
+
+    python -m tools.make_docs [--check]
+
+`docs/settings.md` comes whole from the fields of `server.settings.Settings`; in `README.md`,
+what stands between the two markers comes from the rows in `server.stats`. With `--check`
+nothing is written: a page that is out of step is printed as a diff, and the exit code is 1.
+"""
+
+import argparse
+import difflib
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from server.settings import ROOT, Settings, Variable
+from server.stats import STATISTICS
+from server.stats.statistic import Statistic
+
+README = Path("README.md")
+SETTINGS = Path("docs/settings.md")
+
+BEGIN = "<!-- statistics: written by `make docs` from the rows in server/stats -->"
+END = "<!-- end of the statistics -->"
+
+_SETTINGS_HEAD = """\
+# Settings
+
+<!-- Written by `make docs` from the fields in server/settings.py; change them there. -->
+
+All settings are environment variables, read once when the server starts. A variable that is
+empty counts as not set. A value that is not allowed stops the start with a sentence that names
+the variable.
+
+"""
+
+
+def settings_page(variables: Iterable[Variable]) -> str:
+    """The page of all settings, in the order of the fields."""
+    rows = [
+        (
+            f"`{variable.name}`",
+            f"`{variable.older}`" if variable.older else "",
+            _default(variable.default),
+            variable.allowed,
+            variable.about,
+        )
+        for variable in variables
+    ]
+    header = ("variable", "older name", "default", "allowed", "what it does")
+    return _SETTINGS_HEAD + _table(header, rows)
+
+
+def _default(text: str) -> str:
+    """A default as a person reads it; `@` alone stands for one that is found at the start."""
+    if text == "@":
+        return "found at the start"
+    if text.startswith("@"):
+        return f"`{text[1:]}` beside `gunicorn.conf.py`"
+    return f"`{text}`"
+
+
+def statistics_table(statistics: Mapping[str, Statistic]) -> str:
+    """One row for each statistic: its address, its fields, its answer, its sentence."""
+    rows = [
+        (
+            f"`/api/{row.name}`",
+            ", ".join(f"`{field.name}`" for field in msgspec.structs.fields(row.request)),
+            _promise(row.partial.__doc__ or ""),
+            row.summary,
+        )
+        for row in statistics.values()
+    ]
+    return _table(("`POST`", "fields of the body", "`data` of the answer", "what it is"), rows)
+
+
+def _promise(docstring: str) -> str:
+    """The first paragraph of a docstring, on one line and without its full stop."""
+    return " ".join(docstring.partition("\n\n")[0].split()).removesuffix(".")
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(map(_cell, line))} |\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def with_statistics(page: str, table: str) -> str:
+    """`page` with `table` between its markers; ValueError where these are not there once each."""
+    if page.count(BEGIN) != 1 or page.count(END) != 1:
+        raise ValueError(f"the page needs one line {BEGIN!r} and one line {END!r}")
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{table}\n{END}{after}"
+
+
+def generated(root: Path) -> dict[Path, str]:
+    """What each generated page below `root` should hold."""
+    readme = (root / README).read_text(encoding="utf-8")
+    return {
+        README: with_statistics(readme, statistics_table(STATISTICS)),
+        SETTINGS: settings_page(variable for _, variable in Settings.variables()),
+    }
+
+
+def differences(root: Path) -> str:
+    """A diff from the pages as they are to what they should be; empty where all are in step."""
+    return "".join(
+        line
+        for path, wanted in generated(root).items()
+        for line in difflib.unified_diff(
+            _present(root / path).splitlines(keepends=True),
+            wanted.splitlines(keepends=True),
+            f"{path} as it is",
+            f"{path} as it should be",
+        )
+    )
+
+
+def _present(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
+    """Write the pages below `root`, or check them; the exit code."""
+    parser = argparse.ArgumentParser(description="Write the documents that follow from the code.")
+    parser.add_argument("--check", action="store_true", help="only say what is out of step")
+    if parser.parse_args(arguments).check:
+        found = differences(root)
+        sys.stdout.write(found)
+        return 1 if found else 0
+    for path, wanted in generated(root).items():
+        if _present(root / path) != wanted:
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(wanted, encoding="utf-8")
+            print(f"written: {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
