@@ -1,0 +1,103 @@
+"""Whole messages over a stream socket, without ever waiting in the middle of one.
+
+A frame is a length (four bytes, big endian) and that many bytes. `multiprocessing`'s
+connections read the length and then block until the rest is there: a worker stopped in
+mid-message would stop its reader too. Here what has arrived is kept until it is whole.
+"""
+
+import socket
+from collections.abc import Iterable
+from struct import Struct
+
+MAX_FRAME = 64 * 1024 * 1024
+"""The longest message, in bytes."""
+
+_LENGTH = Struct("!I")
+_CHUNK = 64 * 1024
+
+
+def frame(message: bytes) -> bytes:
+    """`message` as it goes over the wire; ValueError where it is longer than MAX_FRAME."""
+    if len(message) > MAX_FRAME:
+        raise ValueError(f"a message of {len(message)} bytes is longer than {MAX_FRAME}")
+    return _LENGTH.pack(len(message)) + message
+
+
+class Channel:
+    """One end of a duplex pipe of messages. Owns its socket; not safe for several threads.
+
+    On a blocking socket `receive` waits for bytes and `send` until all are gone; on a
+    non-blocking one neither waits, and `send` keeps the rest for `flush`.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._chunk = memoryview(bytearray(_CHUNK))  # where each read goes first
+        self._arrived = bytearray()
+        self._unsent = bytearray()
+
+    def fileno(self) -> int:
+        """The socket's descriptor, for a selector."""
+        return self._socket.fileno()
+
+    @property
+    def unsent(self) -> int:
+        """How many bytes wait for `flush`."""
+        return len(self._unsent)
+
+    def send(self, messages: Iterable[bytes]) -> None:
+        """Send the messages in order; OSError where the other end is gone."""
+        self._unsent += b"".join(map(frame, messages))
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what is left of earlier messages, as far as it goes."""
+        try:
+            while self._unsent:
+                sent = self._socket.send(self._unsent)
+                del self._unsent[:sent]
+        except BlockingIOError:
+            return
+        except OSError:
+            self._unsent.clear()
+            raise
+
+    def receive(self, flags: int = 0) -> list[bytes]:
+        """The messages that are whole after one more read, perhaps none.
+
+        Raises EOFError where the other end is closed; half a message is then lost.
+        """
+        try:
+            size = self._socket.recv_into(self._chunk, 0, flags)
+        except BlockingIOError:
+            return []
+        except ConnectionResetError:
+            size = 0
+        if not size:
+            raise EOFError
+        self._arrived += self._chunk[:size]
+        return self._take_whole()
+
+    def receive_now(self) -> list[bytes]:
+        """As `receive`, but without waiting, also on a blocking socket."""
+        return self.receive(socket.MSG_DONTWAIT)
+
+    def _take_whole(self) -> list[bytes]:
+        messages = []
+        start = 0
+        arrived = self._arrived
+        while len(arrived) - start >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(arrived, start)
+            end = start + _LENGTH.size + length
+            if length > MAX_FRAME:
+                raise EOFError(f"a frame of {length} bytes: the other end is out of step")
+            if len(arrived) < end:
+                break
+            messages.append(bytes(arrived[start + _LENGTH.size : end]))
+            start = end
+        del arrived[:start]
+        return messages
+
+    def close(self) -> None:
+        """Close the socket; calling it again does nothing."""
+        self._socket.close()

@@ -1,0 +1,117 @@
+"""Every deliberate error of the server: one tree, each class with its HTTP status.
+
+A message says what was wrong and what exists, in words a client may read; it never
+carries a traceback.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class SportivError(Exception):
+    """Base of all deliberate errors; `status` is the HTTP status a client gets for it."""
+
+    status = 500
+
+
+class SettingError(SportivError):
+    """An environment variable holds a value that is not allowed; the start stops."""
+
+    def __init__(self, variable: str, value: str, allowed: str) -> None:
+        super().__init__(f"{variable}={value!r} is not allowed: {allowed}")
+        self.variable = variable
+
+
+class DescriptionError(SportivError):
+    """A dataset description cannot be used; the start stops."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"dataset description {path}: {reason}")
+
+
+class DataError(SportivError):
+    """A data file cannot be used; the start stops.
+
+    `line` counts the file's lines from 1, the header included; `column` is the name
+    that stands in the header. Either is None where the fault has no such place.
+    """
+
+    def __init__(
+        self, path: Path, reason: str, *, line: int | None = None, column: str | None = None
+    ) -> None:
+        place = [f"data file {path}"]
+        if line is not None:
+            place.append(f"line {line}")
+        if column is not None:
+            place.append(f"column {column!r}")
+        super().__init__(f"{', '.join(place)}: {reason}")
+
+
+class SharedMemoryError(SportivError):
+    """There is not enough memory for the shared columns; the start stops."""
+
+
+class StartError(SportivError):
+    """The server cannot start (folder held by another, a worker that cannot run, ...)."""
+
+
+class StorageError(SportivError):
+    """The disk refused: the ledger or a result could not be written or read."""
+
+    status = 503
+
+
+class BadRequest(SportivError):
+    """The request's body or fields are not what the address asks for."""
+
+    status = 400
+
+
+class UnknownName(BadRequest):
+    """A request names a question, state, ... that the table does not have."""
+
+    def __init__(self, kind: str, name: str, nearest: Sequence[str]) -> None:
+        known = ", ".join(repr(known) for known in nearest)
+        super().__init__(f"no {kind} {name!r}; nearest: {known}")
+
+
+class BodyTooLarge(SportivError):
+    """The request's body is longer than the server takes."""
+
+    status = 413
+
+
+class LengthRequired(SportivError):
+    """The request has a body of unknown length."""
+
+    status = 411
+
+
+class UnsupportedMedia(SportivError):
+    """The request's body is not declared as JSON, or is compressed."""
+
+    status = 415
+
+
+class UnknownJob(SportivError):
+    """No job has this id, or its result is no longer kept."""
+
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("Invalid job_id")
+
+
+class QueueFull(SportivError):
+    """As many jobs wait as the server accepts; the client may try again later."""
+
+    status = 503
+
+
+class ShuttingDown(SportivError):
+    """The server takes no new jobs any more."""
+
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__("shutting down")

@@ -1,0 +1,144 @@
+"""The server's log: one rotating file, times in GMT, every value escaped.
+
+Only the server process writes the file; workers send their lines through their pipes. A
+fault in writing the log (a full disk, say) is never an error of what is being logged.
+"""
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from server.errors import StartError
+
+LOG_NAME = "server.log"
+MAX_BYTES = 10 * 2**20
+BACKUPS = 5
+
+BATCH_SECONDS = 0.05
+"""How long a line may wait for others before all are written."""
+
+_ROOT = "sportiv"
+_ESCAPES = {
+    code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) != "\n"
+}
+_ESCAPES |= {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t", ord("\\"): "\\\\"}
+_ESCAPES |= {code: f"\\u{code:04x}" for code in (0x2028, 0x2029, *range(0xD800, 0xE000))}
+
+
+def escape(text: str) -> str:
+    """`text` on one line: control characters, line ends and lone surrogates as escapes."""
+    return text if text.isascii() and text.isprintable() and "\\" not in text else _slowly(text)
+
+
+def _slowly(text: str) -> str:
+    return text.translate(_ESCAPES)
+
+
+class LogFormatter(logging.Formatter):
+    """`2026-01-31T23:59:59.123Z LEVEL text`, with tracebacks on marked lines below."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line, and its traceback, if any, as lines that begin with `|`."""
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        text = escape(record.getMessage())
+        line = f"{moment}.{int(record.msecs):03d}Z {record.levelname} {text}"
+        trace = getattr(record, "trace", "")
+        if record.exc_info:
+            trace += self.formatException(record.exc_info)
+        return "\n  | ".join([line, *map(escape, trace.splitlines())])
+
+
+class QuietRotatingFileHandler(RotatingFileHandler):
+    """A rotating file whose faults stay with it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Lose the line: whoever logs has better things to do than to fail for it."""
+
+    def close(self) -> None:
+        """Close the file, also where its last lines find no room."""
+        with contextlib.suppress(OSError):
+            super().close()
+
+
+class BatchHandler(logging.Handler):
+    """Hands records to another handler from a thread of its own, many at a time.
+
+    Whoever logs only appends to a queue, without a lock and without a system call: in a
+    server of many threads each of those costs a turn of the interpreter lock. Up to
+    BATCH_SECONDS of lines are lost when the process is killed outright.
+    """
+
+    def __init__(self, target: logging.Handler) -> None:
+        super().__init__()
+        self._target = target
+        self._queue: queue.SimpleQueue[logging.LogRecord | None] = queue.SimpleQueue()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Queue the record; without the lock that handlers hold, since a queue needs none."""
+        self._queue.put(record)
+        return True
+
+    def close(self) -> None:
+        """Write what is queued and close the target too."""
+        self._closing.set()
+        self._queue.put(None)
+        self._thread.join()
+        self._target.close()
+        super().close()
+
+    def _run(self) -> None:
+        while True:
+            record = self._queue.get()
+            if record is None:
+                return
+            self._target.handle(record)
+            if self._queue.empty():
+                self._closing.wait(BATCH_SECONDS)
+
+
+def begin_new_log(folder: Path) -> None:
+    """Remove what earlier starts have logged."""
+    names = [LOG_NAME, *(f"{LOG_NAME}.{number}" for number in range(1, BACKUPS + 1))]
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _open_file(folder: Path) -> logging.Handler:
+    file = QuietRotatingFileHandler(
+        folder / LOG_NAME, maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8"
+    )
+    file.setFormatter(LogFormatter())
+    return file
+
+
+@contextmanager
+def logging_to(folder: Path, *, keep: bool) -> Iterator[None]:
+    """Send every line of the server's loggers to the file in `folder`, for a while.
+
+    Behind what it holds with `keep`, else to a new one.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not keep:
+            begin_new_log(folder)
+        handler = BatchHandler(_open_file(folder))
+    except OSError as error:
+        raise StartError(f"the log folder {folder} cannot be used: {error}") from error
+    logger = logging.getLogger(_ROOT)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()

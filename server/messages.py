@@ -1,0 +1,96 @@
+"""What crosses the pipe between the server and a worker: small frozen structs, as JSON.
+
+The server sends `Assign`, `Forget` and `Stop`; a worker answers each `Assign` with exactly
+one of `Result`, `Failure` or `Skipped`, in the order in which it was assigned, and sends
+`Ready` or `Unfit` once before that and `LogLine` at any time. A `ticket` numbers one
+assignment; the pool never uses it twice, so that a late answer fits nothing else.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class TaskKind(StrEnum):
+    """What a worker does with a task's `work`."""
+
+    WHOLE = "whole"  # the one part of a job of one part: partial and combine in one go
+    PARTIAL = "partial"  # one part of several; `work` is the part
+    COMBINE = "combine"  # the last step of a job of several; `work` is the list of partials
+
+
+class Task(msgspec.Struct, frozen=True, array_like=True):
+    """What one worker gets. `request` and `work` are JSON that the statistic understands."""
+
+    job: int
+    part: int
+    kind: TaskKind
+    statistic: str
+    request: msgspec.Raw
+    work: msgspec.Raw
+
+
+class Assign(msgspec.Struct, frozen=True, array_like=True, tag="assign"):
+    """Do this task."""
+
+    ticket: int
+    task: Task
+
+
+class Forget(msgspec.Struct, frozen=True, array_like=True, tag="forget"):
+    """Another worker has this ticket now: skip it, unless it has been started."""
+
+    ticket: int
+
+
+class Stop(msgspec.Struct, frozen=True, array_like=True, tag="stop"):
+    """Leave; what has been assigned and not begun is not wanted any more."""
+
+
+class Ready(msgspec.Struct, frozen=True, array_like=True, tag="ready"):
+    """The worker has attached the columns and takes tasks."""
+
+
+class Unfit(msgspec.Struct, frozen=True, array_like=True, tag="unfit"):
+    """The worker cannot start, for a reason that the next one will meet as well."""
+
+    reason: str
+
+
+class Result(msgspec.Struct, frozen=True, array_like=True, tag="result"):
+    """The task's value as JSON."""
+
+    ticket: int
+    data: msgspec.Raw
+
+
+class Failure(msgspec.Struct, frozen=True, array_like=True, tag="failure"):
+    """The task raised, or its value cannot be encoded; trying again would not help."""
+
+    ticket: int
+    reason: str
+
+
+class Skipped(msgspec.Struct, frozen=True, array_like=True, tag="skipped"):
+    """The task was forgotten before it was started."""
+
+    ticket: int
+
+
+class LogLine(msgspec.Struct, frozen=True, array_like=True, tag="log"):
+    """One line for the server's log, perhaps with a traceback of several lines.
+
+    `level` is a level number of `logging`.
+    """
+
+    level: int
+    text: str
+    trace: str = ""
+
+
+ToWorker = Assign | Forget | Stop
+FromWorker = Ready | Unfit | Result | Failure | Skipped | LogLine
+
+encode = msgspec.json.Encoder().encode
+decode_to_worker = msgspec.json.Decoder(ToWorker).decode
+decode_from_worker = msgspec.json.Decoder(FromWorker).decode

@@ -1,0 +1,258 @@
+"""Every setting: read once from the environment into one frozen object.
+
+A field of `Settings` carries the variable's name, its default, its parser and its
+sentence; the documentation page is made from the same fields.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+from server.errors import SettingError
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The folder beside which `results/`, `logs/` and `data/` lie by default."""
+
+
+class Backend(StrEnum):
+    """What computes: worker processes, or threads of the server itself."""
+
+    PROCESS = "process"
+    THREAD = "thread"
+
+
+class Durability(StrEnum):
+    """What an accepted job survives: loss of power, or only the death of processes."""
+
+    FULL = "full"
+    PROCESS = "process"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the server listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One environment variable: how to read it, and what a person needs to know of it.
+
+    `older` is a variable that is taken where this one is not set. `parse` raises ValueError
+    for a text that is not `allowed`. Where the default depends on the machine, `preset`
+    makes it and `default` says in words what it is.
+    """
+
+    name: str
+    default: str
+    allowed: str
+    about: str
+    parse: Callable[[str], Any]
+    preset: Callable[[], Any] | None = None
+    older: str | None = None
+
+    def read(self, environment: Mapping[str, str]) -> Any:
+        """The variable's value; an empty one counts as not set."""
+        names = [name for name in (self.name, self.older) if name and environment.get(name)]
+        if not names:
+            return self.preset() if self.preset else self.parse(self.default)
+        text = environment[names[0]]
+        try:
+            return self.parse(text)
+        except ValueError:
+            raise SettingError(names[0], text, self.allowed) from None
+
+
+def _address(text: str) -> Address:
+    host, colon, port = text.strip().rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not (colon and host and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError(text)
+    return Address(host, int(port))
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        number = int(text)
+        if not least <= number <= most:
+            raise ValueError(text)
+        return number
+
+    return parse
+
+
+def _seconds(least: float, most: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        number = float(text)
+        if not least <= number <= most:
+            raise ValueError(text)
+        return number
+
+    return parse
+
+
+def _flag(text: str) -> bool:
+    values = dict.fromkeys(("1", "true", "yes", "on"), True)
+    values |= dict.fromkeys(("0", "false", "no", "off"), False)
+    if text.lower() not in values:
+        raise ValueError(text)
+    return values[text.lower()]
+
+
+def _path(text: str) -> Path:
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:  # the home of a user that there is not
+        raise ValueError(text) from error
+
+
+def _beside(path: str) -> Callable[[], Path]:
+    """A default: `path` in the project's own folder."""
+    return lambda: ROOT / path
+
+
+def _table() -> Path:
+    """The downloaded table, or the sample where there is none."""
+    downloaded = ROOT / "data" / "downloaded" / "cdc_brfss.csv"
+    return downloaded if downloaded.exists() else ROOT / "data" / "sample.csv.gz"
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # a system without affinities
+        return os.cpu_count() or 1
+
+
+def _setting(name: str, **variable: Any) -> Any:
+    return field(metadata={"variable": Variable(name, **variable)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How this server runs."""
+
+    bind: Address = _setting(
+        "SPORTIV_BIND",
+        default="127.0.0.1:5000",
+        allowed="host:port, such as 127.0.0.1:5000",
+        about="Where the server listens.",
+        parse=_address,
+    )
+    data: Path = _setting(
+        "SPORTIV_DATA",
+        default="what `make data` has downloaded, else data/sample.csv.gz",
+        allowed="the path of a CSV file, gzipped or not",
+        about="The table.",
+        parse=_path,
+        preset=_table,
+    )
+    dataset: Path = _setting(
+        "SPORTIV_DATASET",
+        default="data/cdc_brfss.toml, beside gunicorn.conf.py",
+        allowed="the path of a dataset description (TOML)",
+        about="Which columns of the table play which part.",
+        parse=_path,
+        preset=_beside("data/cdc_brfss.toml"),
+    )
+    results_dir: Path = _setting(
+        "SPORTIV_RESULTS_DIR",
+        default="results, beside gunicorn.conf.py",
+        allowed="the path of a folder",
+        about="Where each job has its JSON file, and the ledger its folder.",
+        parse=_path,
+        preset=_beside("results"),
+    )
+    log_dir: Path = _setting(
+        "SPORTIV_LOG_DIR",
+        default="logs, beside gunicorn.conf.py",
+        allowed="the path of a folder",
+        about="Where the log files lie.",
+        parse=_path,
+        preset=_beside("logs"),
+    )
+    log_keep: bool = _setting(
+        "SPORTIV_LOG_KEEP",
+        default="0",
+        allowed="1 or 0",
+        about="Whether a start goes on in the old log instead of beginning a new one.",
+        parse=_flag,
+    )
+    workers: int = _setting(
+        "SPORTIV_WORKERS",
+        default="one per core that the server may use",
+        older="TP_NUM_OF_THREADS",
+        allowed="a whole number from 1 to 1024",
+        about="How many workers compute.",
+        parse=_whole(1, 1024),
+        preset=cores,
+    )
+    backend: Backend = _setting(
+        "SPORTIV_BACKEND",
+        default="process",
+        allowed="process or thread",
+        about="Whether the workers are processes or threads.",
+        parse=Backend,
+    )
+    threads: int = _setting(
+        "SPORTIV_THREADS",
+        default="16",
+        allowed="a whole number from 1 to 256",
+        about="How many HTTP requests are dealt with at a time.",
+        parse=_whole(1, 256),
+    )
+    max_queued: int = _setting(
+        "SPORTIV_MAX_QUEUED",
+        default="10000",
+        allowed="a whole number from 1 to 1000000",
+        about="How many jobs may wait or run before the server answers 503.",
+        parse=_whole(1, 1_000_000),
+    )
+    job_timeout: float = _setting(
+        "SPORTIV_JOB_TIMEOUT",
+        default="300",
+        allowed="seconds, from 0.01 to 86400",
+        about="How long a task may compute, in seconds, before its worker is killed.",
+        parse=_seconds(0.01, 86_400),
+    )
+    max_attempts: int = _setting(
+        "SPORTIV_MAX_ATTEMPTS",
+        default="3",
+        allowed="a whole number from 1 to 100",
+        about="How many workers a task may cost before its job fails.",
+        parse=_whole(1, 100),
+    )
+    durability: Durability = _setting(
+        "SPORTIV_DURABILITY",
+        default="full",
+        allowed="full or process",
+        about="Whether an accepted job survives loss of power, or only killed processes.",
+        parse=Durability,
+    )
+    drain_timeout: float = _setting(
+        "SPORTIV_DRAIN_TIMEOUT",
+        default="30",
+        allowed="seconds, from 0 to 3600",
+        about="How long SIGTERM waits for accepted jobs, in seconds; the rest run at the "
+        "next start.",
+        parse=_seconds(0, 3600),
+    )
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Self:
+        """The settings in `environment`; SettingError names the variable that is wrong."""
+        return cls(**{name: variable.read(environment) for name, variable in cls.variables()})
+
+    @classmethod
+    def variables(cls) -> list[tuple[str, Variable]]:
+        """Each field's name with its variable, in the order of the fields."""
+        return [(each.name, each.metadata["variable"]) for each in fields(cls)]

@@ -1,0 +1,71 @@
+"""What many tests share: waiting for a condition, and Python in a process of its own."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).parents[1]
+
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
+
+
+@pytest.fixture
+def eventually() -> Callable[..., None]:
+    """`eventually(condition)` returns once `condition()` is true, and fails after a deadline."""
+
+    def wait(condition: Callable[[], object], seconds: float = 20.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {seconds} s"
+            time.sleep(0.002)
+
+    return wait
+
+
+@pytest.fixture
+def run_python() -> Callable[..., str]:
+    """`run_python(code, *arguments)` runs code in a fresh interpreter; what it has printed."""
+
+    def run(code: str, *arguments: object, cwd: Path = ROOT, **options: Any) -> str:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
+            cwd=cwd,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            **options,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture
+def start_python() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """As `run_python`, but gives the running process; it is killed after the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(code: str, *arguments: object, **options: Any) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
