@@ -1,0 +1,174 @@
+"""The life and death of worker processes: forking them, telling how they ended, not too often.
+
+A crew starts workers and examines dead ones; what the living ones do is the pool's affair.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from server.channel import Channel
+from server.errors import StartError
+from server.fork_server import ForkServer
+from server.messages import ToWorker
+from server.pool import Attempt
+
+EXIT_TIMEOUT = 1.0
+"""Seconds that a worker whose pipe is closed has to be gone, before it is killed."""
+
+SHORTEST_BACKOFF = 0.1
+LONGEST_BACKOFF = 5.0
+"""Seconds between two tries to start a worker while workers keep dying before they are ready."""
+
+log = logging.getLogger("sportiv.pool")
+
+
+@dataclass(eq=False, slots=True)
+class Worker:
+    """One worker process, as the server sees it. Only the pool's supervisor touches it."""
+
+    pid: int
+    channel: Channel
+    ready: bool = False
+    buried: bool = False  # what is left to happen to it is of no interest
+    tasks_done: int = 0
+    kill_reason: str | None = None  # why the supervisor itself has killed it
+    killed_for: int | None = None  # the ticket that was the reason, if one was
+    outbox: list[ToWorker] = field(default_factory=list)
+
+    def kill(self, reason: str = "was killed by the server", ticket: int | None = None) -> None:
+        """Kill the process, for the task of `ticket` if one is the reason; its end follows."""
+        if self.kill_reason is None:
+            self.kill_reason, self.killed_for = reason, ticket
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+
+class Crew:
+    """Starts worker processes through a fork server of its own. Owned by one thread.
+
+    Owns the fork server and the lifeline (a pipe whose other end is open only here, so that
+    its end of file tells the workers that this process is gone); borrows `table_fd`.
+    """
+
+    def __init__(self, catalogue: str, table_fd: int) -> None:
+        """Start the fork server; StartError where it cannot import `catalogue`."""
+        self._catalogue = catalogue
+        self._table_fd = table_fd
+        self._forks: ForkServer | None = ForkServer(catalogue)
+        self._lifeline_read, self._lifeline_write = os.pipe()
+        self.failed_starts = 0
+        self.next_start = 0.0
+
+    def spawn(self) -> Worker | None:
+        """Fork a worker, starting another fork server where there is none.
+
+        None where that failed; `next_start` then says when to try again.
+        """
+        try:
+            if self._forks is None:
+                self._forks = ForkServer(self._catalogue)
+            return self._fork(self._forks)
+        except (EOFError, StartError, OSError) as error:
+            log.error("cannot start a worker: %s", error or "the fork server is gone")
+            self.lose_fork_server()
+            self.start_failed()
+            return None
+
+    def _fork(self, forks: ForkServer) -> Worker:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        try:
+            with theirs:
+                pid = forks.spawn([theirs.fileno(), self._lifeline_read, self._table_fd])
+        except BaseException:
+            ours.close()
+            raise
+        return Worker(pid, Channel(ours))
+
+    @property
+    def fork_server(self) -> ForkServer | None:
+        """The fork server, for a selector: readable when a worker has ended; None if gone."""
+        return self._forks
+
+    def ended(self) -> set[int]:
+        """The pids of workers that are known to have ended and have had no post-mortem.
+
+        Does not wait. Where the fork server itself is gone, lets go of it.
+        """
+        if self._forks is None:
+            return set()
+        try:
+            return self._forks.ended()
+        except EOFError:
+            log.error("the process that starts the workers is gone; the next start brings another")
+            self.lose_fork_server()
+            return set()
+
+    def lose_fork_server(self) -> None:
+        """Let go of a fork server that is gone; its workers live on until they are replaced."""
+        if self._forks is not None:
+            self._forks.close(0.0)
+            self._forks = None
+
+    def start_failed(self) -> None:
+        """A worker died before it was ready: the next one waits, longer each time."""
+        pause = min(SHORTEST_BACKOFF * 2**self.failed_starts, LONGEST_BACKOFF)
+        self.failed_starts += 1
+        self.next_start = time.monotonic() + pause
+
+    def start_succeeded(self) -> None:
+        """A worker is ready: whatever kept earlier ones from it is over."""
+        self.failed_starts = 0
+
+    def post_mortem(self, worker: Worker) -> Attempt:
+        """How the worker ended; one that has only closed its pipe is killed first."""
+        status = self._exit_status(worker)
+        if status is None:
+            worker.kill("closed its pipe without leaving")
+            status = self._exit_status(worker)
+        if status is None:
+            return Attempt(worker.pid, None, None, f"worker {worker.pid} is gone, nobody knows how")
+        if status >= 0:
+            cause = worker.kill_reason or f"left with exit code {status}"
+            return Attempt(worker.pid, status, None, f"worker {worker.pid} {cause}")
+        cause = worker.kill_reason or _likely_cause(-status)
+        return Attempt(worker.pid, None, -status, f"worker {worker.pid} {cause}")
+
+    def _exit_status(self, worker: Worker) -> int | None:
+        return self._forks.exit_status(worker.pid, EXIT_TIMEOUT) if self._forks else None
+
+    def close(self) -> None:
+        """End the fork server and with it every worker that is left."""
+        if self._forks is not None:
+            self._forks.close()
+            self._forks = None
+        os.close(self._lifeline_write)
+        os.close(self._lifeline_read)
+
+
+def _likely_cause(signal_number: int) -> str:
+    often = {signal.SIGKILL: ": often out of memory", signal.SIGSEGV: ": a fault in C code"}
+    try:
+        known = signal.Signals(signal_number)
+    except ValueError:
+        return f"was killed by signal {signal_number}"
+    return f"was killed by signal {signal_number} ({known.name}){often.get(known, '')}"
+
+
+def private_memory(pid: int) -> int:
+    """The memory in bytes that only process `pid` uses; 0 where it cannot be read."""
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    return 1024 * sum(
+        int(line.split()[1])
+        for line in rollup.splitlines()
+        if line.startswith(("Private_Clean:", "Private_Dirty:"))
+    )

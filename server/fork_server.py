@@ -1,0 +1,247 @@
+"""The process that forks workers: small, single-threaded, with NumPy already imported.
+
+    server ── spawn + the worker's descriptors ──▶ fork server ── fork ──▶ worker
+           ◀────────── forked: pid ───────────────
+           ◀────────── exited: pid, status ───────   (whenever a worker ends)
+
+A worker is never forked from the threaded server: it would inherit gunicorn's signal
+handlers and locks held by other threads. Nor does `multiprocessing`'s own fork server do:
+it listens on a path in the temporary folder, which stays behind after SIGKILL, runs
+`__main__` (here gunicorn) again in every child, and keeps a resource tracker beside it.
+This one speaks over an unnamed socket pair. When the server is gone, however it ended, that
+socket reads end of file: every worker is killed at once and this process leaves.
+"""
+
+import gc
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from importlib import import_module
+
+import msgspec
+
+from server.channel import Channel, frame
+from server.errors import StartError
+from server.interpreter import module_command, module_environment
+
+START_TIMEOUT = 60.0
+"""Seconds within which the fork server must have imported what the workers need."""
+
+REPLY_TIMEOUT = 10.0
+"""Seconds within which it must have forked a worker."""
+
+
+class _Forked(msgspec.Struct, frozen=True, tag="forked"):
+    pid: int
+
+
+class _Exited(msgspec.Struct, frozen=True, tag="exited"):
+    pid: int
+    status: int
+
+
+class _Preloaded(msgspec.Struct, frozen=True, tag="preloaded"):
+    pass
+
+
+_decode = msgspec.json.Decoder(_Forked | _Exited | _Preloaded).decode
+
+
+def _environment() -> dict[str, str]:
+    """The workers' environment: one BLAS thread each, and an allocator that keeps its memory.
+
+    Two workers with two BLAS threads each are slower than with one, and memory given back
+    to the kernel after each block of a resampling is faulted in again by the next.
+    """
+    keep = str(256 * 2**20)
+    one_thread = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    return {
+        **module_environment(),
+        **dict.fromkeys(one_thread, "1"),
+        "MALLOC_TRIM_THRESHOLD_": keep,
+        "MALLOC_MMAP_THRESHOLD_": keep,
+    }
+
+
+class ForkServer:
+    """The server's end: starts the process, asks it for workers, learns how they ended.
+
+    Owned by one thread. `fileno` is readable when a worker has ended, or this server has.
+    """
+
+    def __init__(self, catalogue: str) -> None:
+        """Start the process; `catalogue` names the module of statistics to import."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                module_command("server.fork_server", str(theirs.fileno()), catalogue),
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env=_environment(),
+            )
+        self._socket = ours
+        self._channel = Channel(ours)
+        self._exited: dict[int, int] = {}
+        try:
+            self._wait_for(_Preloaded, START_TIMEOUT)
+        except EOFError:
+            self.close()
+            raise StartError(
+                "the process that starts the workers could not start; "
+                "its last words are on the server's standard error"
+            ) from None
+
+    def fileno(self) -> int:
+        """The control socket's descriptor, for a selector; -1 once closed."""
+        return self._socket.fileno()
+
+    def spawn(self, descriptors: list[int]) -> int:
+        """Fork a worker that gets copies of `descriptors`; its pid.
+
+        The caller keeps its own. Raises EOFError where the fork server is gone or does
+        not answer.
+        """
+        try:
+            socket.send_fds(self._socket, [frame(b"spawn")], descriptors)
+        except OSError as error:
+            raise EOFError from error
+        forked = self._wait_for(_Forked, REPLY_TIMEOUT)
+        assert isinstance(forked, _Forked)
+        return forked.pid
+
+    def exit_status(self, pid: int, timeout: float) -> int | None:
+        """How worker `pid` ended: its exit code, or minus the signal that killed it.
+
+        Waits for at most `timeout` seconds; None where it has not ended by then or
+        nobody knows, because the fork server itself is gone.
+        """
+        deadline = time.monotonic() + timeout
+        try:
+            while pid not in self._exited:
+                if (left := deadline - time.monotonic()) <= 0:
+                    return None
+                self._read(left)
+        except EOFError:
+            return None
+        return self._exited.pop(pid)
+
+    def ended(self) -> set[int]:
+        """The pids of workers whose end is known and was not asked for; without waiting.
+
+        Raises EOFError where the fork server is gone.
+        """
+        self._read(0)
+        return set(self._exited)
+
+    def _wait_for(self, kind: type[msgspec.Struct], timeout: float) -> msgspec.Struct:
+        deadline = time.monotonic() + timeout
+        while True:
+            for message in self._read(deadline - time.monotonic()):
+                if isinstance(message, kind):
+                    return message
+            if time.monotonic() >= deadline:
+                raise EOFError
+
+    def _read(self, timeout: float) -> list[msgspec.Struct]:
+        """Messages that came within `timeout` seconds; exits are noted on the way."""
+        self._socket.settimeout(max(timeout, 0.0001))
+        try:
+            messages = [_decode(raw) for raw in self._channel.receive()]
+        except TimeoutError:
+            return []
+        for message in messages:
+            if isinstance(message, _Exited):
+                self._exited[message.pid] = os.waitstatus_to_exitcode(message.status)
+        return list(messages)
+
+    def close(self, timeout: float = 2.0) -> None:
+        """End the process and every worker that is left; returns when it is gone."""
+        self._socket.close()
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def main(control: socket.socket, catalogue: str) -> None:
+    """The fork server's own loop: forks on request until the other end is closed."""
+    from server import worker  # here, so that the server's end does not import it
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    statistics = import_module(catalogue).STATISTICS
+    wakeup = _child_signals()
+    children: set[int] = set()
+    gc.collect()
+    gc.freeze()
+    try:
+        control.sendall(frame(msgspec.json.encode(_Preloaded())))
+        with selectors.DefaultSelector() as selector:
+            selector.register(control, selectors.EVENT_READ)
+            selector.register(wakeup, selectors.EVENT_READ)
+            while True:
+                ready = [key.fileobj for key, _ in selector.select()]
+                if wakeup in ready:
+                    wakeup.recv(4096)
+                    _report_exits(control, children)
+                if control in ready:
+                    request, descriptors, _, _ = socket.recv_fds(control, 64, 8)
+                    if not request:
+                        return
+                    if not (pid := os.fork()):
+                        _leave_fork_server(control, wakeup, selector)
+                        worker.main(descriptors, statistics)
+                    children.add(pid)
+                    for descriptor in descriptors:
+                        os.close(descriptor)
+                    control.sendall(frame(msgspec.json.encode(_Forked(pid))))
+    except (BrokenPipeError, ConnectionResetError):
+        return
+    finally:
+        _kill(children)
+
+
+def _child_signals() -> socket.socket:
+    """A socket that becomes readable when a child ends."""
+    wakeup, written = socket.socketpair()
+    written.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(written.detach(), warn_on_full_buffer=False)
+    return wakeup
+
+
+def _leave_fork_server(
+    control: socket.socket, wakeup: socket.socket, selector: selectors.BaseSelector
+) -> None:
+    """In a new child: let go of everything that is the fork server's."""
+    os.close(signal.set_wakeup_fd(-1))
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for resource in (selector, wakeup, control):
+        resource.close()
+
+
+def _report_exits(control: socket.socket, children: set[int]) -> None:
+    while children:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            return
+        children.discard(pid)
+        control.sendall(frame(msgspec.json.encode(_Exited(pid, status))))
+
+
+def _kill(children: set[int]) -> None:
+    """Kill and reap what is left; nothing else reaps here, so each pid is still ours."""
+    for pid in children:
+        os.kill(pid, signal.SIGKILL)
+    for pid in children:
+        os.waitpid(pid, 0)
+
+
+if __name__ == "__main__":
+    with socket.socket(fileno=int(sys.argv[1])) as control_socket:
+        main(control_socket, sys.argv[2])

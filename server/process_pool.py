@@ -1,0 +1,420 @@
+"""Replicated worker processes behind one queue, in the hands of one supervisor thread.
+
+    submit ─▶ inbox ─▶ supervisor ─▶ scheduler: who gets it
+                        │    ▲
+                        │    │ one socket pair per worker, JSON frames, both ways
+                        ▼    │
+                      worker processes ◀─ forked by the fork server (the crew's)
+                             │ end of file: the worker is dead
+                             ▼
+             listener.task_ended, or the task tried again
+
+The supervisor waits on all pipes and a wake-up at once, bounded by the nearest deadline; it
+never polls, and never waits for a living worker to read or to finish a message. No queue or
+lock is shared between workers, so one can die at any instruction and harm nobody else.
+"""
+
+import contextlib
+import logging
+import os
+import selectors
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from msgspec import DecodeError, Raw
+
+from server.crew import Crew, Worker, private_memory
+from server.errors import StartError
+from server.fork_server import ForkServer
+from server.messages import (
+    Assign,
+    Failure,
+    Forget,
+    FromWorker,
+    LogLine,
+    Ready,
+    Result,
+    Skipped,
+    Stop,
+    ToWorker,
+    Unfit,
+    decode_from_worker,
+    encode,
+)
+from server.pool import Attempt, Listener, Order, Outcome, WorkerInfo, check_length
+from server.scheduler import Assignment, OutOfStep, Scheduler
+
+START_TIMEOUT = 60.0
+"""Seconds within which all workers must be ready at the start."""
+
+START_TRIES = 3
+"""Workers in a row that may die before one is ready, until the start is given up."""
+
+log = logging.getLogger("sportiv.pool")
+
+
+@dataclass(eq=False, slots=True)
+class _Pending:
+    """An order with the attempts that it has cost so far."""
+
+    order: Order
+    attempts: tuple[Attempt, ...] = ()
+
+
+class ProcessPool:
+    """N worker processes. A context manager: entering starts them, leaving kills them.
+
+    Owns the workers, through a `Crew`; borrows the shared region `table_fd`. `catalogue`
+    names the module whose `STATISTICS` the workers know.
+    """
+
+    backend = "process"
+
+    def __init__(
+        self,
+        listener: Listener,
+        *,
+        workers: int,
+        table_fd: int,
+        catalogue: str = "server.stats",
+    ) -> None:
+        self._listener = listener
+        self._count = workers
+        self._table_fd = table_fd
+        self._catalogue = catalogue
+        self._inbox: deque[Order] = deque()  # appended by anyone, emptied by the supervisor
+        self._woken = False
+        self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
+        self._settled = threading.Event()  # all workers are ready, or the start is given up
+        self._start_error: str | None = None
+        self._close_by: float | None = None
+        # Supervisor thread only, from here on; `workers` and `waiting` look without touching.
+        self._scheduler: Scheduler[_Pending, Worker] = Scheduler()
+        self._workers: list[Worker] = []
+        self._to_send: list[Worker] = []
+        self._watched: ForkServer | None = None
+
+    # -- for any thread ---------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        """Start the workers; StartError, and nothing left behind, where they cannot run."""
+        self._crew = Crew(self._catalogue, self._table_fd)
+        self._selector = selectors.DefaultSelector()
+        self._wake_read, self._wake_write = os.pipe()
+        self._selector.register(self._wake_read, selectors.EVENT_READ)
+        self._thread.start()
+        if not self._settled.wait(START_TIMEOUT):
+            self._start_error = f"not ready within {START_TIMEOUT:.0f} s"
+        if self._start_error is not None:
+            self.close(0.0)
+            raise StartError(f"the workers cannot start: {self._start_error}")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close(0.0)
+
+    def submit(self, order: Order) -> None:
+        """Queue a task; it ends in exactly one `task_ended`, unless the pool is closed first.
+
+        A worker that dies costs its task one of `order.max_attempts`; a task that runs
+        longer than `order.time_limit` seconds loses its worker and fails.
+        """
+        check_length(order)
+        self._inbox.append(order)
+        self._wake()
+
+    def workers(self) -> list[WorkerInfo]:
+        """Every worker that is alive."""
+        return [self._describe(worker) for worker in list(self._workers)]
+
+    def waiting(self) -> int:
+        """How many tasks no worker has yet."""
+        return len(self._scheduler.waiting) + len(self._inbox)
+
+    def close(self, timeout: float) -> None:
+        """End every worker: gently within `timeout` seconds, then by force.
+
+        Tasks that have not ended by then never do here. Calling it again does nothing.
+        """
+        if self._close_by is None:
+            self._close_by = time.monotonic() + timeout
+            self._wake()
+        self._thread.join()
+
+    def _wake(self) -> None:
+        if not self._woken:
+            self._woken = True
+            with contextlib.suppress(OSError):  # closed: nobody is left to be woken
+                os.write(self._wake_write, b"w")
+
+    def _describe(self, worker: Worker) -> WorkerInfo:
+        try:
+            item = self._scheduler.begun(worker)
+        except IndexError:  # the supervisor has just taken the last one off
+            item = None
+        job = item.task.order.task.job if item else None
+        state = "starting" if not worker.ready else "idle" if item is None else "busy"
+        return WorkerInfo(worker.pid, state, job, worker.tasks_done, private_memory(worker.pid))
+
+    # -- the supervisor ---------------------------------------------------------------
+
+    def _supervise(self) -> None:
+        try:
+            while self._close_by is None:
+                self._step()
+            self._stop_workers(self._close_by)
+        except Exception:
+            log.critical("the supervisor has failed; its workers are ended", exc_info=True)
+            raise
+        finally:
+            self._release()
+
+    def _step(self) -> None:
+        """Wait for the next thing to happen and deal with all that has."""
+        self._replace_workers()
+        self._wait(self._seconds_to_deadline())
+        while self._inbox:
+            self._scheduler.submit(_Pending(self._inbox.popleft()))
+        self._hand_out()
+        self._enforce_time_limits()
+
+    def _wait(self, timeout: float | None) -> None:
+        for key, _ in self._selector.select(timeout):
+            match key.data:
+                case Worker() as worker:
+                    self._serve(worker)
+                case ForkServer():
+                    self._on_fork_server()
+                case _:
+                    os.read(self._wake_read, 64)
+                    self._woken = False
+
+    def _on_fork_server(self) -> None:
+        """Somebody has ended: mostly a worker whose pipe tells so too, or soon will.
+
+        Not where a child that it has left behind holds its end of the pipe open.
+        """
+        ended = self._crew.ended()
+        self._watch_fork_server()
+        for worker in [each for each in self._workers if each.pid in ended]:
+            self._serve(worker)
+            if not worker.buried:
+                self._bury(worker)
+
+    def _watch_fork_server(self) -> None:
+        """Keep the selector in step with the crew, which replaces a fork server that is gone."""
+        forks = self._crew.fork_server
+        if forks is self._watched:
+            return
+        if self._watched is not None:
+            self._selector.unregister(self._watched)
+        if forks is not None:
+            self._selector.register(forks, selectors.EVENT_READ, forks)
+        self._watched = forks
+
+    def _hand_out(self) -> None:
+        """Give waiting tasks to workers, and unstarted ones to those with nothing to do."""
+        now = time.monotonic()
+        for worker, item in self._scheduler.take_back(now):
+            self._post(worker, Forget(item.ticket))
+        while found := self._scheduler.next_assignment(now):
+            worker, item = found
+            self._post(worker, Assign(item.ticket, item.task.order.task))
+            if item.started is not None:
+                self._listener.task_started(item.task.order.task)
+        for worker in self._to_send:
+            self._send(worker)
+        self._to_send.clear()
+
+    def _post(self, worker: Worker, message: ToWorker) -> None:
+        """Put `message` with what goes to `worker` at the end of this step, in one write."""
+        if not worker.outbox:
+            self._to_send.append(worker)
+        worker.outbox.append(message)
+
+    def _send(self, worker: Worker) -> None:
+        messages = [encode(message) for message in worker.outbox]
+        worker.outbox.clear()
+        with contextlib.suppress(OSError):  # it has died; its end of file tells soon
+            worker.channel.send(messages)
+            self._watch(worker)
+
+    def _watch(self, worker: Worker) -> None:
+        """Wait for room in the pipe as long as something is left to send."""
+        events = selectors.EVENT_READ
+        if worker.channel.unsent:
+            events |= selectors.EVENT_WRITE
+        if self._selector.get_key(worker.channel).events != events:
+            self._selector.modify(worker.channel, events, worker)
+
+    def _serve(self, worker: Worker) -> None:
+        """The worker's pipe is ready: take its messages, or learn that it is dead."""
+        if worker.buried:
+            return
+        try:
+            if worker.channel.unsent:
+                with contextlib.suppress(OSError):  # what it has sent before is still to be read
+                    worker.channel.flush()
+                self._watch(worker)
+            for raw in worker.channel.receive():
+                self._take(worker, decode_from_worker(raw))
+        except (EOFError, OSError):
+            self._bury(worker)
+        except (DecodeError, ValueError, RecursionError, OutOfStep) as error:
+            log.error("worker %d talks nonsense and is killed: %s", worker.pid, error)
+            worker.kill("talked nonsense")
+
+    def _take(self, worker: Worker, message: FromWorker) -> None:
+        match message:
+            case Result(ticket, data):
+                if pending := self._settle(worker, ticket):
+                    self._end(pending, data)
+            case Failure(ticket, reason):
+                if pending := self._settle(worker, ticket):
+                    self._end(pending, None, reason)
+            case Skipped(ticket):
+                self._settle(worker, ticket)
+            case Ready():
+                self._on_ready(worker)
+            case Unfit(reason):
+                log.error("worker %d cannot start: %s", worker.pid, reason)
+                self._give_up_start(reason)
+            case LogLine(level, text, trace):
+                log.log(level, "worker %d: %s", worker.pid, text, extra={"trace": trace})
+
+    def _settle(self, worker: Worker, ticket: int) -> _Pending | None:
+        """The task that the worker's answer ends; None where another worker has it now."""
+        item = self._scheduler.answered(worker, ticket, time.monotonic())
+        following = self._scheduler.begun(worker)
+        if following and not following.taken_back:
+            self._listener.task_started(following.task.order.task)
+        if item is None:
+            return None
+        worker.tasks_done += 1
+        return item.task
+
+    def _end(self, pending: _Pending, data: Raw | None, reason: str | None = None) -> None:
+        task, attempts = pending.order.task, pending.attempts
+        self._listener.task_ended(Outcome(task, data, reason, attempts))
+
+    # -- workers come and go ----------------------------------------------------------
+
+    def _replace_workers(self) -> None:
+        """Start as many workers as are missing, unless they keep dying at the start."""
+        while len(self._workers) < self._count and time.monotonic() >= self._crew.next_start:
+            if worker := self._crew.spawn():
+                self._workers.append(worker)
+                self._selector.register(worker.channel, selectors.EVENT_READ, worker)
+            self._watch_fork_server()
+
+    def _on_ready(self, worker: Worker) -> None:
+        if worker.ready:
+            raise OutOfStep("ready a second time")
+        worker.ready = True
+        self._crew.start_succeeded()
+        self._scheduler.add_worker(worker)
+        if sum(each.ready for each in self._workers) == self._count:
+            self._settled.set()
+
+    def _bury(self, worker: Worker) -> None:
+        """A dead worker: the task it was at is tried again or fails, the others just wait."""
+        worker.buried = True
+        self._selector.unregister(worker.channel)
+        worker.channel.close()
+        self._workers.remove(worker)
+        attempt = self._crew.post_mortem(worker)
+        log.warning("%s", attempt.cause)
+        begun, untouched = self._scheduler.remove_worker(worker)
+        for pending in reversed(untouched):
+            self._scheduler.retry(pending)
+        if begun is not None and worker.kill_reason is None:
+            self._try_again(begun.task, attempt)
+        elif begun is not None:
+            self._judge(begun, attempt, worker)
+        if not worker.ready:
+            self._crew.start_failed()
+            if self._crew.failed_starts >= START_TRIES:
+                self._give_up_start(attempt.cause)
+
+    def _judge(self, begun: Assignment[_Pending], attempt: Attempt, worker: Worker) -> None:
+        """We have killed the worker: for this task, for one it has just answered, or for none."""
+        if worker.killed_for is None:
+            self._try_again(begun.task, attempt)
+        elif worker.killed_for == begun.ticket:
+            begun.task.attempts += (attempt,)
+            self._end(begun.task, None, worker.kill_reason)
+        else:
+            self._scheduler.retry(begun.task)
+
+    def _try_again(self, pending: _Pending, attempt: Attempt) -> None:
+        pending.attempts += (attempt,)
+        task, tries = pending.order.task, len(pending.attempts)
+        log.warning("job %d part %d attempt %d: %s", task.job, task.part, tries, attempt.cause)
+        if tries >= pending.order.max_attempts:
+            reason = f"its worker died in each of {tries} attempts; in the last, {attempt.cause}"
+            self._end(pending, None, reason)
+        else:
+            self._scheduler.retry(pending)
+
+    def _give_up_start(self, reason: str) -> None:
+        """Let `__enter__` fail; once it has succeeded, this changes nothing."""
+        if not self._settled.is_set():
+            self._start_error = reason
+            self._settled.set()
+
+    # -- deadlines --------------------------------------------------------------------
+
+    def _seconds_to_deadline(self) -> float | None:
+        """Seconds until something is due without anyone's word; None if nothing is."""
+        due = [
+            item.started + item.task.order.time_limit
+            for worker in self._workers
+            if worker.kill_reason is None
+            and (item := self._scheduler.begun(worker))
+            and item.started is not None
+        ]
+        if (idle_since := self._scheduler.take_back_at()) is not None:
+            due.append(idle_since)
+        if len(self._workers) < self._count:
+            due.append(self._crew.next_start)
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def _enforce_time_limits(self) -> None:
+        now = time.monotonic()
+        for worker in self._workers:
+            item = self._scheduler.begun(worker)
+            if item and item.started is not None and worker.kill_reason is None:
+                limit = item.task.order.time_limit
+                if now - item.started >= limit:
+                    worker.kill(f"time limit of {limit:g} s", item.ticket)
+
+    # -- the end ----------------------------------------------------------------------
+
+    def _stop_workers(self, deadline: float) -> None:
+        """Ask every worker to leave; kill those that are still there at `deadline`."""
+        for worker in self._workers:
+            self._post(worker, Stop())
+            self._send(worker)
+        while self._workers and (left := deadline - time.monotonic()) > 0:
+            self._wait(left)
+        for worker in self._workers:
+            worker.kill("did not leave in time")
+            worker.channel.close()
+        self._workers.clear()
+
+    def _release(self) -> None:
+        self._woken = True  # from now on nobody writes to a descriptor that may be another's
+        self._crew.close()
+        self._selector.close()
+        os.close(self._wake_write)
+        os.close(self._wake_read)
+        log.info("workers stopped")

@@ -1,0 +1,164 @@
+"""Replicated worker threads behind one queue: the same protocol as the processes, one core.
+
+It serves for comparison, and where processes cannot be had. A thread cannot be killed: a
+task beyond its time limit fails there too, but its thread computes on, and another takes
+its place until it is done.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from server.pool import Listener, Order, Outcome, WorkerInfo, check_length
+from server.stats.statistic import Statistic
+from server.table import Table
+from server.worker import compute, describe
+
+log = logging.getLogger("sportiv.pool")
+
+
+@dataclass(eq=False, slots=True)
+class _Hand:
+    """What one thread is at."""
+
+    thread: threading.Thread
+    order: Order | None = None
+    deadline: float = 0.0
+    tasks_done: int = 0
+
+
+class ThreadPool:
+    """N worker threads. A context manager: entering starts them, leaving ends them."""
+
+    backend = "thread"
+
+    def __init__(
+        self,
+        listener: Listener,
+        *,
+        workers: int,
+        table: Table,
+        statistics: Mapping[str, Statistic],
+    ) -> None:
+        self._listener = listener
+        self._count = workers
+        self._table = table
+        self._statistics = statistics
+        self._queue: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
+        self._changed = threading.Condition()  # guards _hands and what they hold
+        self._hands: list[_Hand] = []
+        self._closed = False
+        self._over = False  # nobody hears of an outcome any more
+
+    def __enter__(self) -> Self:
+        with self._changed:
+            for _ in range(self._count):
+                self._add_thread()
+        threading.Thread(target=self._keep_time, name="timekeeper", daemon=True).start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close(0.0)
+
+    def submit(self, order: Order) -> None:
+        """Queue a task; it ends in exactly one `task_ended`, unless the pool is closed first."""
+        check_length(order)
+        self._queue.put(order)
+
+    def workers(self) -> list[WorkerInfo]:
+        """Every thread; they share the server's process and memory, so each counts none."""
+        with self._changed:
+            return [_describe(hand) for hand in self._hands]
+
+    def waiting(self) -> int:
+        """How many tasks no thread has yet."""
+        return self._queue.qsize()
+
+    def close(self, timeout: float) -> None:
+        """Let the threads leave; one that computes longer than `timeout` seconds is left behind."""
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            if self._closed:
+                return
+            self._closed = True
+            self._changed.notify_all()
+            threads = [hand.thread for hand in self._hands]
+        for _ in threads:
+            self._queue.put(None)
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self._over = True
+        log.info("workers stopped")
+
+    def _add_thread(self) -> None:
+        hand = _Hand(threading.Thread(name="worker", daemon=True))
+        hand.thread = threading.Thread(
+            target=self._work, args=(hand,), name=f"worker-{len(self._hands)}", daemon=True
+        )
+        self._hands.append(hand)
+        hand.thread.start()
+
+    def _work(self, hand: _Hand) -> None:
+        while (order := self._queue.get()) is not None and not self._closed:
+            with self._changed:
+                hand.order, hand.deadline = order, time.monotonic() + order.time_limit
+                self._changed.notify_all()
+            self._listener.task_started(order.task)
+            outcome = self._compute(order)
+            with self._changed:
+                in_time = hand in self._hands
+                hand.order = None
+                hand.tasks_done += 1
+            if not in_time or self._over:
+                return  # its task has failed already, or nobody waits for it any more
+            self._listener.task_ended(outcome)
+
+    def _compute(self, order: Order) -> Outcome:
+        try:
+            data = compute(self._table, self._statistics, order.task)
+        except BaseException as error:  # also SystemExit: it is the task that ends, not we
+            log.error("job %d raised %s", order.task.job, describe(error), exc_info=True)
+            return Outcome(order.task, None, describe(error))
+        return Outcome(order.task, msgspec.Raw(data))
+
+    def _keep_time(self) -> None:
+        """Fail what runs longer than it may, and replace the thread that is stuck with it."""
+        while True:
+            with self._changed:
+                if self._closed:
+                    return
+                late = self._take_out_late()
+                if not late:
+                    due = [hand.deadline for hand in self._hands if hand.order is not None]
+                    wait = max(0.0, min(due) - time.monotonic()) if due else None
+                    self._changed.wait(wait)
+            for order in late:
+                reason = f"time limit of {order.time_limit:g} s"
+                self._listener.task_ended(Outcome(order.task, None, reason))
+
+    def _take_out_late(self) -> list[Order]:
+        now = time.monotonic()
+        late = [hand for hand in self._hands if hand.order is not None and hand.deadline <= now]
+        for hand in late:
+            self._hands.remove(hand)
+            self._add_thread()
+        return [hand.order for hand in late if hand.order is not None]
+
+
+def _describe(hand: _Hand) -> WorkerInfo:
+    order = hand.order
+    state = "idle" if order is None else "busy"
+    job = order.task.job if order is not None else None
+    return WorkerInfo(hand.thread.native_id or 0, state, job, hand.tasks_done, 0)

@@ -1,0 +1,172 @@
+"""The loop inside a worker process: task in, outcome out.
+
+A worker knows the columns, the statistics and its end of a pipe; it writes no file and
+starts no process. It ends when told to, when the server's end of the pipe or of the
+lifeline is closed, or when a task kills it.
+"""
+
+import faulthandler
+import logging
+import os
+import socket
+import threading
+import traceback
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+import msgspec
+
+from server.channel import MAX_FRAME, Channel
+from server.messages import (
+    Assign,
+    Failure,
+    Forget,
+    FromWorker,
+    LogLine,
+    Ready,
+    Result,
+    Skipped,
+    Stop,
+    Task,
+    TaskKind,
+    Unfit,
+    decode_to_worker,
+    encode,
+)
+from server.shared_data import attach_table
+from server.stats.statistic import Statistic
+from server.table import Table
+
+_LONGEST_DATA = MAX_FRAME - 1024
+_LONGEST_REASON = 2000
+_LONGEST_STORY = 20_000
+
+Statistics = Mapping[str, Statistic]
+
+
+def main(descriptors: Sequence[int], statistics: Statistics) -> NoReturn:
+    """Serve tasks until told to stop; leaves the process and never returns.
+
+    `descriptors` are, in this order, the worker's end of its pipe, the reading end of the
+    lifeline and the shared region of the columns.
+
+    An exception that is no `Exception` (SystemExit, KeyboardInterrupt) ends the worker
+    with that exit code, as it would end any program.
+    """
+    code = 1
+    channel_fd, lifeline_fd, table_fd = descriptors
+    try:
+        faulthandler.enable()
+        threading.Thread(
+            target=_watch_lifeline, args=(lifeline_fd,), name="lifeline", daemon=True
+        ).start()
+        _serve(Channel(socket.socket(fileno=channel_fd)), table_fd, statistics)
+        code = 0
+    except SystemExit as leave:
+        code = leave.code if isinstance(leave.code, int) else int(leave.code is not None)
+    except (EOFError, BrokenPipeError):
+        code = 0  # the server is gone, or has no use for this worker
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code & 0xFF)
+
+
+def _watch_lifeline(lifeline_fd: int) -> None:
+    """Leave at once when the server is gone, also in the middle of a task."""
+    os.read(lifeline_fd, 1)
+    os._exit(0)
+
+
+def _serve(channel: Channel, table_fd: int, statistics: Statistics) -> None:
+    try:
+        table = attach_table(table_fd)
+    except Exception as error:
+        channel.send([encode(Unfit(f"cannot attach the columns: {describe(error)}"))])
+        return
+    os.close(table_fd)
+    _send(channel, LogLine(logging.INFO, "attached the columns, ready"), Ready())
+
+    assigned: deque[Assign] = deque()
+    forgotten: set[int] = set()
+    while True:
+        arrived = channel.receive() if not assigned else channel.receive_now()
+        for message in map(decode_to_worker, arrived):
+            match message:
+                case Assign():
+                    assigned.append(message)
+                case Forget(ticket):
+                    forgotten.add(ticket)
+                case Stop():
+                    return
+        if assigned:
+            ticket, task = (assignment := assigned.popleft()).ticket, assignment.task
+            if ticket in forgotten:
+                forgotten.discard(ticket)
+                _send(channel, Skipped(ticket))
+            else:
+                _send(channel, *_answer(table, statistics, ticket, task))
+
+
+def _send(channel: Channel, *messages: FromWorker) -> None:
+    channel.send(map(encode, messages))
+
+
+def _answer(
+    table: Table, statistics: Statistics, ticket: int, task: Task
+) -> tuple[FromWorker, ...]:
+    """The answer to one assignment, behind a line for the log where it went wrong."""
+    try:
+        return (Result(ticket, msgspec.Raw(compute(table, statistics, task))),)
+    except Exception as error:
+        reason = describe(error)
+        story = _encodable("".join(_traceback(error)))[-_LONGEST_STORY:]
+        place = f"job {task.job} part {task.part}"
+        return LogLine(logging.ERROR, f"{place} raised {reason}", story), Failure(ticket, reason)
+
+
+def compute(table: Table, statistics: Statistics, task: Task) -> bytes:
+    """The value of `task` as JSON.
+
+    Raises what the statistic raises, and ValueError where the value is too long to be sent.
+    """
+    data = msgspec.json.encode(_value(table, statistics, task))
+    if len(data) > _LONGEST_DATA:
+        raise ValueError(f"the result has {len(data)} bytes, more than {_LONGEST_DATA}")
+    return data
+
+
+def _value(table: Table, statistics: Statistics, task: Task) -> object:
+    statistic = statistics[task.statistic]
+    request = msgspec.json.decode(task.request, type=statistic.request)
+    work = msgspec.json.decode(task.work)
+    match task.kind:
+        case TaskKind.WHOLE:
+            return statistic.combine(request, [statistic.partial(table, request, work)])
+        case TaskKind.PARTIAL:
+            return statistic.partial(table, request, work)
+        case TaskKind.COMBINE:
+            return statistic.combine(request, work)
+
+
+def describe(error: BaseException) -> str:
+    """The error's type and text in one bounded line, whatever its arguments are."""
+    try:
+        text = _encodable(" ".join(str(error).split()))
+    except Exception:
+        text = "(its text cannot be had)"
+    name = type(error).__name__
+    return f"{name}: {text}"[:_LONGEST_REASON] if text else name
+
+
+def _traceback(error: BaseException) -> list[str]:
+    try:
+        return traceback.format_exception(error, limit=-8)
+    except Exception:
+        return traceback.format_tb(error.__traceback__, limit=-8)
+
+
+def _encodable(text: str) -> str:
+    """`text` with whatever UTF-8 cannot carry written out."""
+    return text.encode("utf-8", "backslashreplace").decode()

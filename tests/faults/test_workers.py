@@ -1,0 +1,629 @@
+"""Workers that die, hang, lie and fall silent: each task ends once, and the pool stays whole."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.channel import MAX_FRAME, frame
+from tests.support import pools
+from tests.support.pools import (
+    CATALOGUE,
+    DEADLINE,
+    Bench,
+    alive,
+    children,
+    decoded,
+    descendants,
+    end,
+    open_files,
+    opened_pool,
+    read_pids,
+    unread_bytes,
+    wait_for_clock,
+    wait_until,
+)
+
+nothing_left_behind = pools.nothing_left_behind
+
+ROOT = Path(__file__).parents[2]
+
+SOON = 5.0
+"""Seconds within which the pool is whole again; a quiet machine takes less than one."""
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """A pool of two workers."""
+    with opened_pool(tmp_path) as bench:
+        yield bench
+        if not bench.closed:
+            bench.wait_until_whole()
+
+
+@pytest.fixture
+def single(tmp_path: Path) -> Iterator[Bench]:
+    """A pool of one worker, who therefore holds every second task as well."""
+    with opened_pool(tmp_path, workers=1) as bench:
+        yield bench
+
+
+# -- killed from outside ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+def test_an_idle_worker_that_is_killed_is_replaced_and_no_task_notices(
+    bench: Bench, number: int
+) -> None:
+    victim, other = bench.pids()
+    bench.end_worker(victim, number)
+    wait_until(lambda: len(bench.pids() - {victim}) == 2, SOON)
+    assert other in bench.pids()
+    assert bench.heard.story == []
+    assert bench.run("echo").attempts == ()
+
+
+def test_a_worker_killed_while_it_computes_costs_its_task_one_attempt(bench: Bench) -> None:
+    gate = bench.gate()
+    job = bench.submit("wait_for_file", "well", path=gate.path)
+    victim = gate.begun()
+    bench.end_worker(victim)
+    again = gate.begun(except_by=victim)
+    gate.open()
+    outcome = bench.heard.wait_for(job)
+    assert decoded(outcome) == "well"
+    (attempt,) = outcome.attempts
+    assert (attempt.pid, attempt.exit_code, attempt.signal) == (victim, None, 9)
+    assert attempt.cause == f"worker {victim} was killed by signal 9 (SIGKILL): often out of memory"
+    assert again in bench.wait_until_whole(without={victim})
+    assert [step[0] for step in bench.heard.story] == ["started", "started", "ended"]
+
+
+def test_a_worker_that_is_killed_disturbs_no_other(bench: Bench) -> None:
+    mine, other = bench.gate(), bench.gate()
+    doomed = bench.submit("wait_for_file", path=mine.path, max_attempts=1)
+    undisturbed = bench.submit("wait_for_file", "well", path=other.path)
+    bench.end_worker(mine.begun())
+    assert bench.heard.wait_for(doomed).reason is not None
+    other.open()
+    outcome = bench.heard.wait_for(undisturbed)
+    assert (decoded(outcome), outcome.attempts) == ("well", ())
+
+
+@pytest.mark.parametrize("more", [0, 8])
+def test_a_task_whose_worker_is_killed_after_its_answer_is_not_run_again(
+    bench: Bench, more: int
+) -> None:
+    """Also where the server learns of the death only by sending it `more` tasks."""
+    gate = bench.gate()
+    job = bench.submit("wait_for_file", "well", path=gate.path)
+    victim = gate.begun()
+    with supervisor_held(bench):
+        gate.open()
+        wait_until(unread_bytes)
+        bench.end_worker(victim)
+        others = [bench.submit("echo", n) for n in range(more)]
+    outcome = bench.heard.wait_for(job)
+    assert (decoded(outcome), outcome.attempts) == ("well", ())
+    assert [task.job for task in bench.heard.started].count(job) == 1
+    assert [decoded(bench.heard.wait_for(other)) for other in others] == list(range(more))
+
+
+@contextmanager
+def supervisor_held(bench: Bench) -> Iterator[None]:
+    """The pool's own thread does nothing in the meantime; what happens, it finds afterwards."""
+    job = 1_000_000 + len(bench.submitted)
+    with bench.heard.holding(job) as wait_for_it:
+        bench.submit("echo", job=job)
+        wait_for_it()
+        yield
+
+
+def test_an_answer_cut_off_in_the_middle_is_thrown_away_and_the_task_tried_again(
+    bench: Bench,
+) -> None:
+    gate = bench.gate()
+    job = bench.submit("wait_for_file", "x" * 5_000_000, path=gate.path)
+    victim = gate.begun()
+    with supervisor_held(bench):
+        gate.open()
+        wait_until(lambda: unread_bytes() > 50_000)
+        bench.end_worker(victim)
+    outcome = bench.heard.wait_for(job)
+    assert decoded(outcome) == "x" * 5_000_000
+    assert [attempt.pid for attempt in outcome.attempts] == [victim]
+
+
+def test_all_workers_killed_at_once_under_load_come_back_and_every_task_ends_once(
+    bench: Bench,
+) -> None:
+    jobs = [bench.submit("pause", n, seconds=0.004, max_attempts=100) for n in range(300)]
+    for share in (50, 100, 200):
+        bench.heard.wait_for(jobs[share])
+        before = bench.pids()
+        for pid in before:
+            end(pid)
+        bench.wait_until_whole(without=before)
+    assert [decoded(bench.heard.wait_for(job)) for job in jobs] == list(range(300))
+
+
+def test_workers_that_die_while_the_server_is_at_something_else_are_all_replaced(
+    bench: Bench,
+) -> None:
+    """Their pipes and the fork server all have something to tell at once."""
+    before = bench.pids()
+    with supervisor_held(bench):
+        for pid in before:
+            told = unread_bytes()
+            bench.end_worker(pid)
+            wait_until(lambda told=told: unread_bytes() > told)
+    bench.wait_until_whole(without=before)
+    assert bench.answer("echo", "well") == "well"
+
+
+# -- ended by the task itself -------------------------------------------------------------
+
+DEADLY: list[tuple[str, Any, int | None, int | None, str]] = [
+    ("leave", 0, 0, None, "left with exit code 0"),
+    ("leave", 1, 1, None, "left with exit code 1"),
+    ("leave", 3, 3, None, "left with exit code 3"),
+    ("leave", 255, 255, None, "left with exit code 255"),
+    ("system_exit", None, 0, None, "left with exit code 0"),
+    ("system_exit", 3, 3, None, "left with exit code 3"),
+    ("system_exit", "a text", 1, None, "left with exit code 1"),
+    ("interrupt", None, 1, None, "left with exit code 1"),
+    ("abort", None, None, 6, "was killed by signal 6 (SIGABRT)"),
+    ("segfault", None, None, 11, "was killed by signal 11 (SIGSEGV): a fault in C code"),
+    ("signal_self", 15, None, 15, "was killed by signal 15 (SIGTERM)"),
+]
+
+
+@pytest.mark.parametrize(("statistic", "value", "code", "number", "words"), DEADLY)
+def test_a_task_that_ends_its_worker_each_time_fails_and_tells_of_every_attempt(
+    bench: Bench, statistic: str, value: Any, code: int | None, number: int | None, words: str
+) -> None:
+    outcome = bench.run(statistic, value, max_attempts=3)
+    assert outcome.data is None
+    assert [(a.exit_code, a.signal) for a in outcome.attempts] == [(code, number)] * 3
+    assert [a.cause for a in outcome.attempts] == [
+        f"worker {a.pid} {words}" for a in outcome.attempts
+    ]
+    dead = {attempt.pid for attempt in outcome.attempts}
+    assert len(dead) == 3
+    last = f"in the last, {outcome.attempts[-1].cause}"
+    assert outcome.reason == f"its worker died in each of 3 attempts; {last}"
+    wait_until(lambda: len(bench.pids() - dead) == 2, SOON)
+    assert bench.run("echo").attempts == ()
+
+
+def test_a_task_has_as_many_attempts_as_its_order_grants(bench: Bench) -> None:
+    for attempts in (1, 2, 5):
+        assert len(bench.run("leave", 3, max_attempts=attempts).attempts) == attempts
+
+
+def test_a_task_that_survives_its_second_attempt_ends_well(bench: Bench, tmp_path: Path) -> None:
+    outcome = bench.run("leave_once", path=tmp_path / "mark")
+    assert decoded(outcome) == "survived"
+    assert [attempt.exit_code for attempt in outcome.attempts] == [3]
+
+
+def test_many_deadly_tasks_among_others_fail_alone(bench: Bench) -> None:
+    jobs = [bench.submit("leave" if n % 10 == 0 else "echo", n, max_attempts=2) for n in range(200)]
+    for number, job in enumerate(jobs):
+        outcome = bench.heard.wait_for(job)
+        if number % 10:
+            assert decoded(outcome) == number
+            assert outcome.attempts == ()
+        else:
+            assert [attempt.exit_code for attempt in outcome.attempts] == [number] * 2
+
+
+def test_what_a_dead_worker_had_not_begun_costs_no_attempt(single: Bench) -> None:
+    doomed = single.submit("leave", 3)
+    following = [single.submit("echo", n) for n in range(4)]
+    assert len(single.heard.wait_for(doomed).attempts) == 3
+    for number, job in enumerate(following):
+        outcome = single.heard.wait_for(job)
+        assert (decoded(outcome), outcome.attempts) == (number, ())
+
+
+def test_what_a_worker_killed_from_outside_had_not_begun_costs_no_attempt(single: Bench) -> None:
+    gate = single.gate()
+    slow = single.submit("wait_for_file", path=gate.path)
+    following = single.submit("echo", "well", max_attempts=1)
+    wait_until(lambda: single.pool.waiting() == 0)
+    single.end_worker(gate.begun())
+    gate.open()
+    assert len(single.heard.wait_for(slow).attempts) == 1
+    outcome = single.heard.wait_for(following)
+    assert (decoded(outcome), outcome.attempts) == ("well", ())
+
+
+# -- stopped, hung, late ------------------------------------------------------------------
+
+
+def test_a_stopped_worker_is_killed_at_the_time_limit_and_replaced(bench: Bench) -> None:
+    outcome = bench.run("stop_self", time_limit=0.5)
+    assert (outcome.data, outcome.reason) == (None, "time limit of 0.5 s")
+    (attempt,) = outcome.attempts
+    assert attempt.signal == 9
+    assert attempt.cause == f"worker {attempt.pid} time limit of 0.5 s"
+    wait_until(lambda: len(bench.pids() - {attempt.pid}) == 2, SOON)
+    assert not alive(attempt.pid)
+
+
+@pytest.mark.parametrize("statistic", ["spin", "hold_interpreter"])
+def test_a_worker_that_computes_for_ever_is_killed_at_the_time_limit(
+    bench: Bench, statistic: str
+) -> None:
+    gate = bench.gate()
+    endless = {"path": gate.path, "seconds": 2 * DEADLINE}
+    job = bench.submit(statistic, 10**11, time_limit=0.5, **endless)
+    victim = gate.begun()
+    assert bench.heard.wait_for(job).reason == "time limit of 0.5 s"
+    wait_until(lambda: len(bench.pids() - {victim}) == 2, SOON)
+
+
+def test_a_worker_stopped_from_outside_and_woken_too_late_harms_no_other_task(
+    single: Bench,
+) -> None:
+    gate = single.gate()
+    late = single.submit("wait_for_file", "late", path=gate.path, time_limit=0.5)
+    following = single.submit("echo", "well", max_attempts=1)
+    victim = gate.begun()
+    assert end(victim, signal.SIGSTOP)
+    gate.open()
+    assert single.heard.wait_for(late).reason == "time limit of 0.5 s"
+    end(victim, signal.SIGCONT)
+    outcome = single.heard.wait_for(following)
+    assert (decoded(outcome), outcome.attempts) == ("well", ())
+
+
+def test_an_answer_at_the_very_time_limit_does_not_fail_the_next_task(bench: Bench) -> None:
+    """The server finds the answer and the passed limit at once, the next task has begun."""
+    late, other, *behind = (bench.gate() for _ in range(4))
+    job = bench.submit("wait_for_file", "late", path=late.path, time_limit=0.5)
+    victim = late.begun()
+    begun = time.monotonic()
+    marker = bench.submit("wait_for_file", path=other.path)
+    other.begun()
+    following = [bench.submit("wait_for_file", "well", path=gate.path) for gate in behind]
+    wait_until(lambda: bench.pool.waiting() == 0)  # one behind each of the two
+    with bench.heard.holding(marker) as wait_for_it:
+        other.open()
+        wait_for_it()
+        late.open()
+        assert victim in [gate.begun() for gate in behind]
+        wait_for_clock(begun + 0.6)
+    for gate in behind:
+        gate.open()
+    assert bench.heard.wait_for(job).reason in (None, "time limit of 0.5 s")
+    assert [decoded(bench.heard.wait_for(each)) for each in following] == ["well"] * 2
+
+
+def test_an_idle_worker_that_is_stopped_fails_only_what_it_was_given(bench: Bench) -> None:
+    stopped, _ = bench.pids()
+    assert end(stopped, signal.SIGSTOP)
+    jobs = [bench.submit("pid", time_limit=1) for _ in range(20)]
+    outcomes = [bench.heard.wait_for(job) for job in jobs]
+    (failed,) = (outcome for outcome in outcomes if outcome.reason is not None)
+    assert failed.reason == "time limit of 1 s"
+    assert [outcome.attempts for outcome in outcomes if outcome is not failed] == [()] * 19
+
+
+def test_a_pool_with_a_stopped_worker_is_closed_all_the_same(bench: Bench) -> None:
+    pids = bench.pids()
+    for pid in pids:
+        assert end(pid, signal.SIGSTOP)
+    bench.close(0.1)
+    assert not any(map(alive, pids))
+
+
+# -- nonsense on the pipe -----------------------------------------------------------------
+
+NONSENSE = {
+    "no JSON": frame(b"what is this"),
+    "JSON of no message": frame(b'{"result": 1}'),
+    "a message of another kind": frame(b'["stop"]'),
+    "a half message in a whole frame": frame(b'["result", 1,'),
+    "an empty frame": frame(b""),
+    "an answer that is not due": frame(b'["result", 999999, null]'),
+    "a failure that is not due": frame(b'["failure", 999999, "no"]'),
+    "a length beyond all bounds": b"\xff" * 64,
+    "no unicode": frame(b'["failure", 1, "\xff"]'),
+    "nested without end": frame(b'["result", 1, ' + b"[" * 100_000 + b"]" * 100_000 + b"]"),
+}
+
+
+@pytest.mark.parametrize("sent", NONSENSE.values(), ids=NONSENSE)
+def test_a_worker_that_talks_nonsense_is_replaced_and_its_task_tried_again(
+    bench: Bench, tmp_path: Path, sent: bytes
+) -> None:
+    before = bench.pids()
+    mark, endless = tmp_path / "mark", 2 * DEADLINE
+    job = bench.submit("babble", sent.hex(), path=mark, seconds=endless, time_limit=endless)
+    bench.heard.wait_until(lambda: bench.heard.of(job), SOON)
+    outcome = bench.heard.wait_for(job)
+    assert decoded(outcome) == "survived"
+    (attempt,) = outcome.attempts
+    assert attempt.pid in before
+    bench.wait_until_whole(without={attempt.pid})
+    assert bench.answer("echo", "next") == "next"
+
+
+def test_a_task_whose_workers_always_talk_nonsense_fails(bench: Bench) -> None:
+    sent = frame(b"what is this").hex()
+    outcome = bench.run("babble", sent, seconds=2 * DEADLINE, max_attempts=2)
+    assert outcome.data is None
+    assert len(outcome.attempts) == 2
+    assert bench.answer("echo", "next") == "next"
+
+
+def test_a_worker_that_says_again_that_it_is_ready_loses_no_task(
+    bench: Bench, tmp_path: Path
+) -> None:
+    ready = frame(b'["ready"]').hex()
+    job = bench.submit("babble", ready, path=tmp_path / "mark")
+    bench.heard.wait_until(lambda: bench.heard.of(job), SOON)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x00",
+        b"\x00\x00\x03\xe8",
+        b'\x00\x00\x03\xe8["result", 1, ',
+        b"\x03\xff\xff\xff" + b"[" * 99_999,
+    ],
+)
+def test_half_a_message_and_then_death_costs_one_attempt(
+    bench: Bench, tmp_path: Path, sent: bytes
+) -> None:
+    outcome = bench.run("babble_and_leave", sent.hex(), path=tmp_path / "mark")
+    assert decoded(outcome) == "survived"
+    assert [attempt.exit_code for attempt in outcome.attempts] == [0]
+
+
+def test_the_record_of_a_worker_that_talked_nonsense_does_not_guess_at_its_memory(
+    bench: Bench, tmp_path: Path
+) -> None:
+    sent = frame(b"what is this").hex()
+    outcome = bench.run("babble", sent, path=tmp_path / "mark", seconds=2 * DEADLINE)
+    (attempt,) = outcome.attempts
+    assert "out of memory" not in attempt.cause
+
+
+def test_an_exception_with_an_endless_text_fails_its_task_alone(bench: Bench) -> None:
+    outcome = bench.run("fail_at_length", MAX_FRAME, max_attempts=1)
+    assert outcome.reason is not None
+    assert outcome.reason.startswith("ValueError: xxx")
+    assert outcome.attempts == ()
+
+
+def test_half_a_message_and_then_silence_ends_at_the_time_limit(bench: Bench) -> None:
+    half = b"\x00\x00\x03\xe8abc"
+    outcome = bench.run("babble", half.hex(), seconds=2 * DEADLINE, time_limit=0.5)
+    assert outcome.reason == "time limit of 0.5 s"
+
+
+def test_a_worker_that_closes_its_pipe_and_lives_on_is_killed(bench: Bench, tmp_path: Path) -> None:
+    outcome = bench.run("hang_up", path=tmp_path / "mark", seconds=2 * DEADLINE)
+    assert decoded(outcome) == "survived"
+    (attempt,) = outcome.attempts
+    assert attempt.signal == 9
+    assert not alive(attempt.pid)
+
+
+def test_a_child_that_a_dead_worker_has_left_does_not_hold_up_its_task(
+    bench: Bench, tmp_path: Path
+) -> None:
+    before = descendants(os.getpid())
+    job = bench.submit("leave_child", path=tmp_path / "mark", seconds=2 * DEADLINE, time_limit=1)
+    try:
+        bench.heard.wait_until(lambda: bench.heard.of(job), SOON)
+    finally:
+        strays = descendants(os.getpid()) - before - bench.pids()
+        for pid in strays:
+            end(pid)
+
+
+# -- the fork server ----------------------------------------------------------------------
+
+
+def test_a_killed_fork_server_takes_no_worker_with_it_and_is_replaced_when_needed(
+    bench: Bench,
+) -> None:
+    workers = bench.pids()
+    bench.end_worker(bench.fork_server())
+    assert bench.pids() == workers
+    assert bench.answer("echo", "well") == "well"
+    for victim in workers:
+        bench.end_worker(victim)
+        wait_until(lambda victim=victim: len(bench.pids() - {victim}) == 2, 2 * SOON)
+    assert not bench.pids() & workers
+    assert bench.answer("echo", "well") == "well"
+
+
+def test_a_task_survives_the_death_of_its_worker_and_of_the_fork_server(bench: Bench) -> None:
+    gate = bench.gate()
+    job = bench.submit("wait_for_file", "well", path=gate.path)
+    victim = gate.begun()
+    bench.end_worker(bench.fork_server())
+    bench.end_worker(victim)
+    gate.begun(except_by=victim)
+    gate.open()
+    outcome = bench.heard.wait_for(job)
+    assert decoded(outcome) == "well"
+    assert [attempt.cause for attempt in outcome.attempts] == [
+        f"worker {victim} is gone, nobody knows how"
+    ]
+
+
+def test_a_time_limit_holds_although_the_fork_server_is_gone(bench: Bench) -> None:
+    gate = bench.gate()
+    job = bench.submit("hold_interpreter", 10**11, path=gate.path, time_limit=1)
+    victim = gate.begun()
+    bench.end_worker(bench.fork_server())
+    assert bench.heard.wait_for(job).reason == "time limit of 1 s"
+    wait_until(lambda: not alive(victim))
+
+
+def test_everything_killed_at_once_under_load_comes_back_and_every_task_ends_once(
+    bench: Bench,
+) -> None:
+    jobs = [bench.submit("pause", n, seconds=0.005, max_attempts=100) for n in range(100)]
+    bench.heard.wait_for(jobs[20])
+    workers = bench.pids()
+    for pid in (bench.fork_server(), *workers):
+        end(pid)
+    bench.wait_until_whole(without=workers)
+    assert [decoded(bench.heard.wait_for(job)) for job in jobs] == list(range(100))
+
+
+def test_closing_ends_even_stopped_workers_whose_fork_server_is_gone(bench: Bench) -> None:
+    pids = bench.pids()
+    bench.end_worker(bench.fork_server())
+    for pid in pids:
+        assert end(pid, signal.SIGSTOP)
+    bench.close(0.1)
+    wait_until(lambda: not any(map(alive, pids)), SOON)
+
+
+def test_workers_that_die_at_the_start_are_started_again_less_and_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tally, deadly = tmp_path / "tally", tmp_path / "deadly"
+    (tmp_path / "moody_catalogue.py").write_text(
+        "import os\n"
+        f"from {CATALOGUE} import STATISTICS\n"
+        "def begin():\n"
+        f"    if os.path.exists({str(deadly)!r}):\n"
+        f"        with open({str(tally)!r}, 'a') as file: file.write('x')\n"
+        "        os._exit(7)\n"
+        "os.register_at_fork(after_in_child=begin)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with opened_pool(tmp_path, catalogue="moody_catalogue") as bench:
+        deadly.touch()
+        victim, other = bench.pids()
+        bench.end_worker(victim)
+        wait_until(lambda: tally.exists() and len(tally.read_text()) >= 4)
+        assert decoded(bench.run("pid", max_attempts=1)) == other
+        assert len(tally.read_text()) <= 5
+        deadly.unlink()
+        assert other in bench.wait_until_whole(without={victim})
+
+
+# -- nothing is left, nothing piles up ----------------------------------------------------
+
+
+@contextmanager
+def stand_in(folder: Path) -> Iterator[tuple[int, list[int]]]:
+    """A server's process that has a pool, and its workers: in Python, in C, idle."""
+    code = (
+        "import sys; from pathlib import Path; from tests.support.pools import serve_until_killed;"
+        "serve_until_killed(Path(sys.argv[1]))"
+    )
+    server = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+    with server:
+        try:
+            yield server.pid, read_pids(folder / "workers")
+        finally:
+            server.kill()
+
+
+def test_no_process_outlives_a_server_that_is_killed(tmp_path: Path) -> None:
+    with stand_in(tmp_path) as (server, workers):
+        everyone = descendants(server)
+        assert len(workers) == 3
+        assert everyone > {*workers}
+        assert end(server)
+        wait_until(lambda: not any(map(alive, everyone)), SOON)
+
+
+def test_not_even_a_stopped_worker_outlives_a_server_that_is_killed(tmp_path: Path) -> None:
+    with stand_in(tmp_path) as (server, workers):
+        everyone = descendants(server)
+        assert end(workers[2], signal.SIGSTOP)
+        assert end(server)
+        wait_until(lambda: not any(map(alive, everyone)), SOON)
+
+
+def test_workers_outlive_neither_the_server_nor_its_fork_server(tmp_path: Path) -> None:
+    with stand_in(tmp_path) as (server, (python, c, idle)):
+        (fork_server,) = children(server)
+        for pid in (fork_server, server):
+            assert end(pid)
+        wait_until(lambda: not alive(python) and not alive(idle), SOON)
+        end(c)  # C code that never lets go of the interpreter cannot be told
+
+
+def test_an_interrupt_from_the_terminal_ends_no_worker(tmp_path: Path) -> None:
+    with stand_in(tmp_path) as (server, workers):
+        everyone = descendants(server)
+        assert {os.getpgid(pid) for pid in everyone} == {server}
+        os.killpg(server, signal.SIGINT)
+        assert read_pids(tmp_path / "interrupted") == sorted(workers)
+        assert all(map(alive, everyone))
+
+
+def test_twenty_replacements_later_the_server_holds_what_it_held_before(bench: Bench) -> None:
+    files, threads = len(open_files()), threading.active_count()
+    seen = bench.pids()
+    for _ in range(20):
+        victim = min(bench.pids())
+        bench.end_worker(victim)
+        seen |= bench.wait_until_whole(without={victim})
+    assert len(seen) == 22
+    assert len(open_files()) == files
+    assert threading.active_count() == threads
+    assert len(descendants(os.getpid())) == 3, "a fork server and two workers"
+
+
+def test_a_replacement_holds_no_more_than_the_first_worker(bench: Bench) -> None:
+    first = bench.answer("descriptors")
+    for _ in range(5):
+        victim = min(bench.pids())
+        bench.end_worker(victim)
+        bench.wait_until_whole(without={victim})
+    assert len(bench.answer("descriptors")) == len(first)
+
+
+def test_two_thousand_tasks_end_once_and_right_while_workers_are_killed_at_random(
+    bench: Bench,
+) -> None:
+    """Only the workers killed here count as attempts: nobody else has died."""
+    chance = random.Random(20)
+    jobs = [
+        bench.submit("pause", n, seconds=chance.choice((0, 0.002, 0.008)), max_attempts=1000)
+        for n in range(2000)
+    ]
+    killed = []
+    while len(bench.heard.ended) < len(jobs):
+        wait_until(bench.pids)
+        victims = bench.pids()
+        for pid in chance.sample(sorted(victims), chance.randint(1, len(victims) or 1)):
+            if end(pid, chance.choice((signal.SIGKILL, signal.SIGTERM))):
+                killed.append(pid)
+        heard = len(bench.heard.ended) + chance.randint(1, 80)
+        bench.heard.wait_until(lambda heard=heard: len(bench.heard.ended) >= min(heard, len(jobs)))
+    outcomes = [bench.heard.wait_for(job) for job in jobs]
+    assert [decoded(outcome) for outcome in outcomes] == list(range(2000))
+    attempts = [attempt.pid for outcome in outcomes for attempt in outcome.attempts]
+    assert len(attempts) == len(set(attempts))
+    assert {*attempts} <= {*killed}
+    assert len(killed) > 20

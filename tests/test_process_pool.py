@@ -1,0 +1,496 @@
+"""Every pool ends each task exactly once, with its own answer; and what processes add to it."""
+
+import hashlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.channel import MAX_FRAME
+from server.crew import private_memory
+from server.errors import StartError
+from server.messages import TaskKind
+from server.process_pool import ProcessPool
+from server.shared_data import attach_table
+from tests.support import pools
+from tests.support.pools import (
+    BACKENDS,
+    CATALOGUE,
+    DEADLINE,
+    Bench,
+    Recorder,
+    decoded,
+    descendants,
+    open_files,
+    opened_pool,
+    published,
+    small_table,
+    wait_for_clock,
+    wait_until,
+)
+
+nothing_left_behind = pools.nothing_left_behind
+
+LONGEST_RESULT = MAX_FRAME - 1024
+"""The longest result in bytes of JSON."""
+
+
+@pytest.fixture(params=BACKENDS)
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    """A pool of two workers, of either backend."""
+    with opened_pool(tmp_path, request.param) as bench:
+        yield bench
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Bench]:
+    """A pool of two worker processes."""
+    with opened_pool(tmp_path) as bench:
+        yield bench
+
+
+@pytest.fixture
+def one_process(tmp_path: Path) -> Iterator[Bench]:
+    """A pool of a single worker process."""
+    with opened_pool(tmp_path, workers=1) as bench:
+        yield bench
+
+
+def in_background(work: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=work, name="background")
+    thread.start()
+    return thread
+
+
+# -- tasks and outcomes, on every backend -------------------------------------------------
+
+
+def test_each_task_ends_once_and_with_its_own_answer_whoever_submits_it(bench: Bench) -> None:
+    def submit_many(first: int) -> None:
+        for number in range(first, first + 100):
+            bench.submit("echo", number, job=number)
+
+    threads = [in_background(lambda first=first: submit_many(first)) for first in (1, 101, 201)]
+    for thread in threads:
+        thread.join()
+    assert [decoded(bench.heard.wait_for(job)) for job in range(1, 301)] == list(range(1, 301))
+    assert len(bench.heard.ended) == 300
+
+
+def test_an_outcome_carries_the_task_it_was_submitted_with(bench: Bench) -> None:
+    outcome = bench.run("echo", "value", job=77, part=3, kind=TaskKind.PARTIAL)
+    assert (outcome.task.job, outcome.task.part, outcome.task.kind) == (77, 3, TaskKind.PARTIAL)
+    assert outcome.task.statistic == "echo"
+    assert outcome.attempts == ()
+
+
+def test_a_task_is_told_to_have_started_once_and_before_it_ends(bench: Bench) -> None:
+    jobs = [bench.submit("echo") for _ in range(100)]
+    for job in jobs:
+        bench.heard.wait_for(job)
+        steps = [step for step in bench.heard.story if step[1] == job]
+        assert steps == [("started", job, 0), ("ended", job, 0)]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_tasks_begin_in_the_order_in_which_they_came(backend: str, tmp_path: Path) -> None:
+    with opened_pool(tmp_path, backend, workers=1) as bench:
+        jobs = [bench.submit("echo") for _ in range(100)]
+        bench.heard.wait_for(jobs[-1])
+        assert [task.job for task in bench.heard.started] == jobs
+
+
+def test_a_whole_task_is_computed_and_combined(bench: Bench) -> None:
+    assert bench.answer("sum_of_squares", 1, work=3) == {"partials": [9], "sum": 9}
+
+
+def test_a_job_of_many_parts_is_computed_part_by_part_and_combined(bench: Bench) -> None:
+    for part in range(20):
+        bench.submit("sum_of_squares", job=500, part=part, kind=TaskKind.PARTIAL, work=part)
+    partials = [decoded(bench.heard.wait_for(500, part)) for part in range(20)]
+    last = {"part": 20, "kind": TaskKind.COMBINE, "work": partials}
+    whole = bench.answer("sum_of_squares", job=500, **last)
+    assert whole == {"partials": [n * n for n in range(20)], "sum": 2470}
+
+
+def test_an_exception_fails_its_task_with_its_type_and_text(bench: Bench) -> None:
+    for argument, reason in (
+        (None, "ValueError: None"),
+        ("", "ValueError"),
+        ("two\nlines", "ValueError: two lines"),
+        ([1, [2, None]], "ValueError: [1, [2, None]]"),
+        ({"key": 1.5}, "ValueError: {'key': 1.5}"),
+        ("\u2603 %s {0}", "ValueError: \u2603 %s {0}"),
+    ):
+        outcome = bench.run("fail", argument)
+        assert (outcome.data, outcome.reason, outcome.attempts) == (None, reason, ())
+        assert bench.answer("echo", "next") == "next"
+
+
+def test_an_exception_without_words_fails_its_task_all_the_same(bench: Bench) -> None:
+    assert bench.run("fail_mutely").reason == "Mute: (its text cannot be had)"
+
+
+@pytest.mark.parametrize("statistic", ["fail_beyond_unicode", "beyond_unicode"])
+def test_text_that_no_encoding_takes_fails_its_task_alone(bench: Bench, statistic: str) -> None:
+    before = bench.pids()
+    outcome = bench.run(statistic)
+    assert outcome.reason is not None
+    assert "Error: " in outcome.reason
+    assert outcome.attempts == ()
+    assert bench.pids() == before
+
+
+def test_undefined_numbers_read_null(bench: Bench) -> None:
+    assert bench.answer("undefined") == {"nan": None, "infinity": None}
+
+
+@pytest.mark.parametrize(
+    ("statistic", "value", "reason"),
+    [
+        ("odd_type", None, "TypeError: Encoding objects of type object is unsupported"),
+        ("deep", 100_000, "RecursionError: "),
+    ],
+)
+def test_a_value_that_cannot_be_encoded_fails_its_task(
+    bench: Bench, statistic: str, value: Any, reason: str
+) -> None:
+    outcome = bench.run(statistic, value)
+    assert (outcome.data, outcome.attempts) == (None, ())
+    assert outcome.reason is not None
+    assert outcome.reason.startswith(reason)
+
+
+def test_the_longest_result_arrives_whole(bench: Bench) -> None:
+    data = bench.run("huge", LONGEST_RESULT - 2).data  # two quotation marks
+    assert data is not None
+    digest = hashlib.sha256(b'"' + b"x" * (LONGEST_RESULT - 2) + b'"').digest()
+    assert hashlib.sha256(data).digest() == digest
+
+
+def test_a_longer_result_fails_its_task(bench: Bench) -> None:
+    outcome = bench.run("huge", LONGEST_RESULT - 1)
+    assert outcome.data is None
+    assert outcome.reason is not None
+    words = f"the result has {LONGEST_RESULT + 1} bytes, more than {LONGEST_RESULT}"
+    assert words in outcome.reason
+    assert outcome.attempts == ()
+
+
+def test_a_request_larger_than_a_pipe_holds_arrives_whole(bench: Bench) -> None:
+    assert bench.answer("echo", "x" * 5_000_000) == "x" * 5_000_000
+
+
+def test_a_task_beyond_its_time_limit_fails_and_says_so(bench: Bench) -> None:
+    for limit in (0.25, 1):
+        gate = bench.gate()
+        outcome = bench.run("wait_for_file", path=gate.path, time_limit=limit)
+        assert (outcome.data, outcome.reason) == (None, f"time limit of {limit} s")
+        gate.open()
+        bench.wait_until_whole()
+
+
+def test_a_task_that_waits_does_not_use_up_its_time(bench: Bench) -> None:
+    gates = bench.hold_all()
+    waiting = [bench.submit("echo", time_limit=0.4) for _ in range(6)]
+    wait_for_clock(time.monotonic() + 0.5)
+    for gate in gates:
+        gate.open()
+    for job in waiting:
+        assert bench.heard.wait_for(job).reason is None
+
+
+def test_a_time_limit_ends_no_other_task(bench: Bench) -> None:
+    mine, other = bench.gate(), bench.gate()
+    undisturbed = bench.submit("wait_for_file", "well", path=other.path)
+    other.begun()
+    assert bench.run("wait_for_file", path=mine.path, time_limit=0.2).reason
+    mine.open()
+    other.open()
+    outcome = bench.heard.wait_for(undisturbed)
+    assert (decoded(outcome), outcome.attempts) == ("well", ())
+
+
+# -- what a pool tells of itself ----------------------------------------------------------
+
+
+def test_workers_tell_who_is_busy_with_which_job(bench: Bench) -> None:
+    assert {(w.state, w.job) for w in bench.pool.workers()} == {("idle", None)}
+    gate = bench.gate()
+    job = bench.submit("wait_for_file", path=gate.path)
+    gate.begun()
+    assert sorted((w.state, w.job) for w in bench.pool.workers()) == [
+        ("busy", job),
+        ("idle", None),
+    ]
+    gate.open()
+    bench.heard.wait_for(job)
+    wait_until(lambda: {w.state for w in bench.pool.workers()} == {"idle"})
+
+
+def test_workers_count_the_tasks_that_they_have_done(bench: Bench) -> None:
+    for job in [bench.submit("echo") for _ in range(50)]:
+        bench.heard.wait_for(job)
+    wait_until(lambda: sum(worker.tasks_done for worker in bench.pool.workers()) == 50)
+
+
+def test_as_many_tasks_wait_as_no_worker_has(bench: Bench) -> None:
+    assert bench.pool.waiting() == 0
+    gates = bench.hold_all()
+    for _ in range(10):
+        bench.submit("echo")
+    in_hands = 2 if bench.pool.backend == "process" else 0  # the next task of each worker
+    wait_until(lambda: bench.pool.waiting() == 10 - in_hands)
+    for gate in gates:
+        gate.open()
+    wait_until(lambda: bench.pool.waiting() == 0)
+
+
+# -- the end ------------------------------------------------------------------------------
+
+
+def test_closing_an_idle_pool_takes_no_time_and_leaves_no_worker(bench: Bench) -> None:
+    pids = bench.pids()
+    begun = time.monotonic()
+    bench.close(DEADLINE)
+    assert time.monotonic() - begun < DEADLINE / 2
+    wait_until(lambda: not any(map(pools.alive, pids)))
+
+
+def test_closing_twice_is_closing_once(bench: Bench) -> None:
+    bench.close()
+    bench.close()
+
+
+def test_many_may_close_at_once(bench: Bench) -> None:
+    gates = bench.hold_all()
+    threads = [in_background(lambda: bench.close(0.1)) for _ in range(8)]
+    for thread in threads:
+        thread.join(DEADLINE)
+        assert not thread.is_alive()
+    for gate in gates:
+        gate.open()
+
+
+def test_a_closing_pool_lets_running_tasks_end_and_begins_no_other(bench: Bench) -> None:
+    gates = bench.hold_all()
+    closing = in_background(lambda: bench.close(DEADLINE))
+    wait_until(lambda: bench.closed)
+    for gate in gates:
+        gate.open()
+    closing.join(DEADLINE)
+    assert not closing.is_alive()
+    assert len(bench.heard.ended) == 2
+    assert all(outcome.reason is None for outcome in bench.heard.ended)
+
+
+def test_no_outcome_comes_from_a_pool_that_is_closed(bench: Bench) -> None:
+    gates = bench.hold_all()
+    threads = threading.enumerate()
+    bench.submit("echo")
+    bench.close()
+    heard = list(bench.heard.story)
+    for gate in gates:
+        gate.open()
+    wait_until(lambda: not any(t.is_alive() and t.name.startswith("worker") for t in threads))
+    assert bench.heard.story == heard
+
+
+def test_what_is_submitted_to_a_closed_pool_never_begins(bench: Bench) -> None:
+    bench.close()
+    bench.submit("echo")
+    assert bench.heard.story == []
+
+
+# -- shared columns -----------------------------------------------------------------------
+
+
+def test_a_statistic_cannot_write_to_a_column(bench: Bench) -> None:
+    for statistic in ("write_column", "unlock_column"):
+        outcome = bench.run(statistic)
+        assert outcome.reason is not None
+        assert outcome.reason.startswith("ValueError: ")
+    assert bench.answer("first_value") == 1.0
+
+
+def test_not_even_c_code_can_write_to_a_column(tmp_path: Path) -> None:
+    table = small_table()
+    with published(table) as region:
+        before = os.pread(region.fd, region.size, 0)
+        heard = Recorder()
+        with ProcessPool(heard, workers=1, table_fd=region.fd, catalogue=CATALOGUE) as pool:
+            bench = Bench(pool, heard, tmp_path)
+            outcome = bench.run("overwrite_memory", max_attempts=1)
+            assert [attempt.signal for attempt in outcome.attempts] == [11]
+            assert bench.answer("first_value") == 1.0
+        assert os.pread(region.fd, region.size, 0) == before
+
+
+def test_a_workers_own_memory_does_not_grow_with_the_table(tmp_path: Path) -> None:
+    memory = {}
+    for repeats in (1, 40_000):
+        table = small_table(repeats)
+        with published(table) as region:
+            # The server has the pages, too: those that only one process has entered count
+            # as its own.
+            shared = attach_table(region.fd, populate=True)
+            heard = Recorder()
+            with ProcessPool(heard, workers=1, table_fd=region.fd, catalogue=CATALOGUE) as pool:
+                bench = Bench(pool, heard, tmp_path)
+                assert bench.answer("value_sum") == shared.value.sum()
+                (worker,) = pool.workers()
+                memory[shared.value.nbytes] = worker.memory
+    (small, with_small), (large, with_large) = memory.items()
+    assert large - small > 15_000_000
+    assert with_large - with_small < 3_000_000
+
+
+# -- how processes share the tasks --------------------------------------------------------
+
+
+def test_a_task_behind_a_long_one_is_given_to_a_worker_that_is_idle(processes: Bench) -> None:
+    long, short = processes.gate(), processes.gate()
+    slow = processes.submit("wait_for_file", path=long.path)
+    busy = processes.submit("wait_for_file", path=short.path)
+    with_long, with_short = long.begun(), short.begun()
+    behind = [processes.submit("pid") for _ in range(2)]  # one in the hands of each
+    wait_until(lambda: processes.pool.waiting() == 0)
+    short.open()
+    assert [decoded(processes.heard.wait_for(job)) for job in behind] == [with_short] * 2
+    assert processes.heard.of(slow) == []
+    assert {w.pid for w in processes.pool.workers() if w.state == "busy"} == {with_long}
+    long.open()
+    processes.heard.wait_for(busy)
+
+
+def test_a_task_taken_back_too_late_ends_once_and_its_first_worker_harms_no_other(
+    processes: Bench,
+) -> None:
+    """Both workers compute the same task: the first had begun it before it learned."""
+    heard = processes.heard
+    first, second, other = processes.gate(), processes.gate(), processes.gate()
+    one = processes.submit("wait_for_file", 1, path=first.path)
+    slow = first.begun()
+    three = processes.submit("wait_for_file", 3, path=other.path)
+    other.begun()
+    two = processes.submit("wait_for_file", 2, path=second.path)
+    wait_until(lambda: processes.pool.waiting() == 0)
+    with heard.holding(three) as supervisor_is_held:
+        other.open()
+        supervisor_is_held()
+        first.open()
+        holder = second.begun()
+    again = second.begun(except_by=holder)
+    assert {holder, again} == processes.pids()
+    following = processes.submit("echo", 4)
+    second.open()
+    answers = [decoded(heard.wait_for(job)) for job in (one, two, three, following)]
+    assert answers == [1, 2, 3, 4]
+    assert slow in (holder, again)
+
+
+def test_a_late_answer_is_never_taken_for_that_of_the_next_task(one_process: Bench) -> None:
+    heard = one_process.heard
+    for _ in range(3):
+        gate = one_process.gate()
+        late = one_process.submit("wait_for_file", "late", path=gate.path, time_limit=0.3)
+        following = [one_process.submit("echo", n) for n in range(5)]
+        gate.begun()
+        assert heard.wait_for(late).reason == "time limit of 0.3 s"
+        gate.open()
+        for number, job in enumerate(following):
+            outcome = heard.wait_for(job)
+            assert (decoded(outcome), outcome.attempts) == (number, ())
+
+
+# -- what a pool of processes needs and holds ---------------------------------------------
+
+
+def test_a_pool_whose_catalogue_cannot_be_imported_does_not_start_and_leaves_nothing(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    before = open_files()
+    with (
+        published(small_table()) as region,
+        pytest.raises(StartError),
+        ProcessPool(Recorder(), workers=2, table_fd=region.fd, catalogue="no.such.catalogue"),
+    ):
+        pass
+    assert "No module named 'no'" in capfd.readouterr().err
+    assert open_files() == before
+    assert not descendants(os.getpid())
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "ValueError: cannot mmap an empty file"),
+        (b"\x10" + bytes(7) + b"this is no table", "DecodeError: "),
+        (b"\xff" * 8, "DecodeError: "),
+        (b"abc", "error: unpack_from requires a buffer of at least 8 bytes"),
+    ],
+)
+def test_a_pool_over_something_that_is_no_table_does_not_start_and_says_why(
+    content: bytes, reason: str
+) -> None:
+    before = open_files()
+    fd = os.memfd_create("no columns")
+    try:
+        os.write(fd, content)
+        with (
+            pytest.raises(StartError, match=f"cannot attach the columns: {reason}"),
+            ProcessPool(Recorder(), workers=2, table_fd=fd, catalogue=CATALOGUE),
+        ):
+            pass
+    finally:
+        os.close(fd)
+    assert open_files() == before
+    assert not descendants(os.getpid())
+
+
+def test_a_pool_whose_workers_die_before_they_are_ready_does_not_start_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "deadly_catalogue.py").write_text(
+        "import os\n"
+        f"from {CATALOGUE} import STATISTICS\n"
+        "os.register_at_fork(after_in_child=lambda: os._exit(7))\n"
+    )
+    with (
+        published(small_table()) as region,
+        pytest.raises(StartError, match=r"worker \d+ left with exit code 7"),
+        ProcessPool(Recorder(), workers=2, table_fd=region.fd, catalogue="deadly_catalogue"),
+    ):
+        pass
+
+
+def test_the_server_holds_one_descriptor_for_each_worker(tmp_path: Path) -> None:
+    held = []
+    for workers in (1, 2, 3):
+        with opened_pool(tmp_path, workers=workers):
+            held.append(len(open_files()))
+    assert held[1] - held[0] == held[2] - held[1] == 1
+
+
+def test_each_worker_is_a_process_whose_memory_is_told(processes: Bench) -> None:
+    for worker in processes.pool.workers():
+        assert worker.memory == pytest.approx(private_memory(worker.pid), rel=0.5)
+        assert worker.memory > 100_000
+    assert processes.pids() < descendants(os.getpid())
+
+
+def test_what_a_worker_has_to_say_stands_in_the_servers_log(
+    processes: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "sportiv.pool"):
+        processes.run("fail", "of no use")
+    (record,) = (r for r in caplog.records if r.levelno == logging.ERROR)
+    assert record.getMessage().endswith(": job 1 part 0 raised ValueError: of no use")
+    assert int(record.getMessage().split()[1].rstrip(":")) in processes.pids()
+    assert "in fail\n" in record.trace
