@@ -1,0 +1,1 @@
+"""Measurements, each side by side with its like in one run: `make bench`."""

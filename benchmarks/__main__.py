@@ -1,0 +1,16 @@
+"""Run every benchmark and print its table; `QUICK=1` takes fewer rounds."""
+
+import os
+import platform
+
+from benchmarks import http_posts, pool_tasks
+from server.settings import cores
+
+if __name__ == "__main__":
+    rounds = 3 if os.environ.get("QUICK") else 7
+    print(
+        f"Python {platform.python_version()}, {cores()} cores, {platform.machine()}, "
+        f"load {os.getloadavg()[0]:.2f}; medians of {rounds} rounds, the sides alternating"
+    )
+    pool_tasks.main(rounds)
+    http_posts.main(rounds)

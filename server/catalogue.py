@@ -1,0 +1,190 @@
+"""What can be asked: the statistics, and the names that the table knows.
+
+Turns the body of a request into a checked request, or into an error that says what was
+wrong and what exists, before anything is accepted.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from difflib import SequenceMatcher
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from server.dataset import Description
+from server.errors import BadRequest, UnknownName
+from server.stats.statistic import Json, Statistic
+from server.table import NO_YEAR, Table
+
+_VOCABULARY = {"question": "question", "state": "location"}
+"""The fields of a request that hold a name, with the vocabulary it must stand in."""
+
+_NEAREST = 3
+_LONGEST_QUOTE = 100
+
+
+class Catalogue:
+    """The statistics and one table's names. Immutable, so safe for any number of threads."""
+
+    def __init__(
+        self, table: Table, description: Description, statistics: Mapping[str, Statistic]
+    ) -> None:
+        self.table = table
+        self.statistics = statistics
+        self._description = description
+
+    def request(self, statistic: Statistic, body: bytes | str) -> Any:
+        """The request that `body` (JSON) makes of `statistic`.
+
+        Names that the table knows under an older or newer form are put into the table's.
+        BadRequest or UnknownName says what was wrong.
+        """
+        fields = _parse(body)
+        try:
+            request = msgspec.convert(fields, statistic.request)
+        except msgspec.ValidationError as error:
+            wrong = _shorten(str(error))
+            raise BadRequest(f"{wrong}; the fields are: {field_list(statistic)}") from None
+        return self._with_known_names(request)
+
+    def _with_known_names(self, request: Any) -> Any:
+        given = {
+            field: name
+            for field in request.__struct_fields__
+            if field in _VOCABULARY and (name := getattr(request, field)) is not None
+        }
+        known = {field: self._known(field, name) for field, name in given.items()}
+        return request if known == given else msgspec.structs.replace(request, **known)
+
+    def _known(self, field: str, name: str) -> str:
+        """`name` as the table has it."""
+        key = _VOCABULARY[field]
+        candidate: str
+        for candidate in (name, *self._description.synonyms_of(key, name)):
+            if self.table.names.code(key, candidate) is not None:
+                return candidate
+        vocabulary: Sequence[str] = getattr(self.table.names, key)
+        raise UnknownName(field, _shorten(name), nearest(name, vocabulary))
+
+    def describe_statistics(self) -> list[Json]:
+        """Every statistic with its address, its sentence and its fields."""
+        return [
+            {
+                "name": each.name,
+                "path": f"/api/{each.name}",
+                "summary": each.summary,
+                "fields": _fields(each),
+            }
+            for each in self.statistics.values()
+        ]
+
+    def describe_questions(self) -> list[Json]:
+        """Every question with its rows that have a value, their years, and what is better."""
+        names = self.table.names
+        return [
+            {
+                "question": question,
+                "rows": rows,
+                "years": years,
+                "direction": "low" if question in names.better_low else "high",
+            }
+            for question, (rows, years) in zip(names.question, self._extents(), strict=True)
+        ]
+
+    def _extents(self) -> list[tuple[int, list[int]]]:
+        """(rows, years) of each question; no rows where none has a value."""
+        extents: list[tuple[int, list[int]]] = [(0, []) for _ in self.table.names.question]
+        rows = np.searchsorted(
+            self.table.question, np.arange(len(extents) + 1), side="left"
+        ).tolist()
+        for code, (first, end) in enumerate(pairwise(rows)):
+            years = np.unique(self.table.year[first:end]).tolist()
+            extents[code] = (end - first, [year for year in years if year != NO_YEAR])
+        return extents
+
+    def states(self) -> list[str]:
+        """Every state's name, in order."""
+        return list(self.table.names.location)
+
+
+def _fields(statistic: Statistic) -> list[Json]:
+    return [
+        {
+            "name": field.name,
+            "type": getattr(field.type, "__name__", str(field.type)),
+            "required": field.required,
+        }
+        for field in msgspec.structs.fields(statistic.request)
+    ]
+
+
+def field_list(statistic: Statistic) -> str:
+    """The fields of a statistic's requests, as a message names them."""
+    return ", ".join(f"{field['name']} ({field['type']})" for field in _fields(statistic))
+
+
+def _parse(body: bytes | str) -> dict[str, Any]:
+    """The JSON object in `body`; BadRequest where it is none, or not strictly JSON."""
+    try:
+        text = body if isinstance(body, str) else body.decode("utf-8")
+        value = json.loads(text, object_pairs_hook=_distinct, parse_constant=_no_constant)
+        text_again = json.dumps(value, ensure_ascii=False)
+        text_again.encode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"the body is not UTF-8: byte {error.start} is not") from None
+    except UnicodeEncodeError:
+        raise BadRequest("the body has half of a surrogate pair, which is no text") from None
+    except RecursionError:
+        raise BadRequest("the body is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno} column {error.colno}"
+        raise BadRequest(f"the body is not JSON: {error.msg} ({place})") from None
+    except ValueError as error:
+        raise BadRequest(f"the body is not JSON: {_shorten(str(error))}") from None
+    if not isinstance(value, dict):
+        raise BadRequest('the body must be a JSON object, such as {"question": "..."}')
+    return value
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BadRequest(f"the field {_shorten(twice)!r} stands twice")
+    return found
+
+
+def _no_constant(name: str) -> None:
+    raise BadRequest(f"{name} is not JSON; leave the field out or give a number")
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
+
+
+def nearest(name: str, known: Sequence[str]) -> list[str]:
+    """The few of `known` that somebody who wrote `name` most likely meant, best first."""
+    words = _shorten(name).lower().split()
+    return sorted(known, key=lambda candidate: (-_likeness(words, candidate), candidate))[:_NEAREST]
+
+
+def _likeness(words: Sequence[str], candidate: str) -> float:
+    """How well each word is met by some word of the candidate, from 0 to 1."""
+    theirs = candidate.lower().split()
+    if not words or not theirs:
+        return 0.0
+    matcher = SequenceMatcher(autojunk=False)
+    total = 0.0
+    for word in words:
+        matcher.set_seq2(word)
+        best = 0.0
+        for other in theirs:
+            matcher.set_seq1(other)
+            if matcher.real_quick_ratio() > best and matcher.quick_ratio() > best:
+                best = max(best, matcher.ratio())
+        total += best
+    # Of two that meet every word, the one with fewer words of its own is nearer.
+    return total / len(words) - 0.001 * len(theirs)

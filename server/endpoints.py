@@ -1,0 +1,254 @@
+"""HTTP: routes, answers, and the one place where errors become answers."""
+
+import logging
+import re
+from collections.abc import Callable
+from functools import partial
+from http import HTTPStatus
+
+import msgspec
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import BaseConverter
+
+from server.errors import (
+    BadRequest,
+    BodyTooLarge,
+    LengthRequired,
+    QueueFull,
+    ShuttingDown,
+    SportivError,
+    UnknownJob,
+    UnsupportedMedia,
+)
+from server.jobs import Jobs
+from server.stats.statistic import Json, Statistic
+
+MAX_BODY = 64 * 1024
+"""The longest body of a request, in bytes."""
+
+MOST_LISTED = 10_000
+"""How many jobs one answer lists at most."""
+
+RETRY_AFTER = "1"
+"""Seconds after which a client that was refused may try again."""
+
+_JOB_ID = re.compile(r"(?:job_id_)?([1-9][0-9]{0,17})", re.ASCII)
+_JSON_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json", re.ASCII)
+_LONGEST_LOGGED = 2000
+
+log = logging.getLogger("sportiv.http")
+
+
+class _AnyText(BaseConverter):
+    """The rest of an address whatever it holds, line ends included."""
+
+    regex = "(?s:.*)"
+    part_isolating = False
+
+
+def create_app(jobs: Jobs) -> Flask:
+    """The WSGI application that serves `jobs`; one address for each statistic it knows."""
+    app = Flask(__name__, static_folder=None)
+    app.url_map.merge_slashes = False
+    app.url_map.converters["any_text"] = _AnyText
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+
+    for statistic in jobs.catalogue.statistics.values():
+        app.add_url_rule(
+            f"/api/{statistic.name}",
+            endpoint=statistic.name,
+            view_func=partial(_submit, jobs, statistic),
+            methods=["POST"],
+        )
+    views: dict[str, Callable[..., Response]] = {
+        "/api/get_results/<any_text:job_id>": _get_results,
+        "/api/jobs": _list_jobs,
+        "/api/num_jobs": _num_jobs,
+        "/api/statistics": _statistics,
+        "/api/questions": _questions,
+        "/api/states": _states,
+        "/api/pool": _pool,
+        "/healthz": _healthz,
+        "/readyz": _readyz,
+    }
+    for rule, view in views.items():
+        app.add_url_rule(rule, endpoint=rule, view_func=partial(view, jobs), methods=["GET"])
+    app.add_url_rule(
+        "/api/graceful_shutdown",
+        endpoint="graceful_shutdown",
+        view_func=partial(_graceful_shutdown, jobs),
+        methods=["GET", "POST"],
+    )
+    app.register_error_handler(Exception, _on_error)
+    app.after_request(_log_request)
+    return app
+
+
+def _answer(
+    body: Json | bytes, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    """A JSON answer; bytes are taken as they are."""
+    content = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    return Response(content, status, headers, content_type="application/json")
+
+
+def _done(data: Json) -> Response:
+    return _answer({"status": "done", "data": data})
+
+
+# -- jobs -----------------------------------------------------------------------------
+
+
+def _submit(jobs: Jobs, statistic: Statistic) -> Response:
+    if jobs.draining:
+        raise ShuttingDown
+    g.body = body = _body()
+    job_id = jobs.submit(statistic, jobs.catalogue.request(statistic, body))
+    g.job_id = job_id
+    location = {"Location": f"/api/get_results/{job_id}"}
+    return _answer({"job_id": job_id, "status": "running"}, HTTPStatus.ACCEPTED, location)
+
+
+def _body() -> bytes:
+    """The request's body, if it is declared as plain JSON of a bounded length."""
+    length = request.content_length
+    if length is None:
+        raise LengthRequired("a body with a Content-Length is needed")
+    if length > MAX_BODY:
+        raise BodyTooLarge(f"the body has {length} bytes; at most {MAX_BODY} are taken")
+    if request.mimetype and not _JSON_TYPE.fullmatch(request.mimetype):
+        raise UnsupportedMedia(
+            f"the body is declared as {request.mimetype}; send it as application/json"
+        )
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise UnsupportedMedia(f"the body is packed as {encoding}; send it as it is")
+    body = request.get_data(cache=False)
+    if len(body) < length:
+        raise BadRequest(f"the body ends after {len(body)} of {length} bytes")
+    return body
+
+
+def _get_results(jobs: Jobs, job_id: str) -> Response:
+    match = _JOB_ID.fullmatch(job_id)
+    if match is None:
+        raise UnknownJob
+    return _answer(jobs.result(int(match[1])))
+
+
+def _list_jobs(jobs: Jobs) -> Response:
+    after, limit = _number("after", 0, 0), _number("limit", MOST_LISTED, 1)
+    states = jobs.states(after, min(limit, MOST_LISTED))
+    body = {
+        "status": "done",
+        "data": [{f"job_id_{job_id}": state.status} for job_id, state in states],
+    }
+    if len(states) == min(limit, MOST_LISTED):
+        body["next"] = f"/api/jobs?after={states[-1][0]}&limit={limit}"
+    return _answer(body)
+
+
+def _number(name: str, default: int, least: int) -> int:
+    """A whole number from the query part of the address."""
+    text = request.args.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) <= 18 and int(text) >= least):
+        raise BadRequest(f"{name} must be a whole number, at least {least}, not {text!r}")
+    return int(text)
+
+
+def _num_jobs(jobs: Jobs) -> Response:
+    unfinished = jobs.unfinished
+    return _answer({"status": "done", "data": unfinished, "num_jobs": unfinished})
+
+
+def _graceful_shutdown(jobs: Jobs) -> Response:
+    return _answer({"status": "done" if jobs.drain() else "running"})
+
+
+# -- what there is --------------------------------------------------------------------
+
+
+def _statistics(jobs: Jobs) -> Response:
+    return _done(jobs.catalogue.describe_statistics())
+
+
+def _questions(jobs: Jobs) -> Response:
+    return _done(jobs.catalogue.describe_questions())
+
+
+def _states(jobs: Jobs) -> Response:
+    return _done(jobs.catalogue.states())
+
+
+def _pool(jobs: Jobs) -> Response:
+    return _done(jobs.describe_pool())
+
+
+def _healthz(jobs: Jobs) -> Response:
+    if jobs.healthy:
+        return _answer({"status": "ok"})
+    return _unavailable("no worker is ready")
+
+
+def _readyz(jobs: Jobs) -> Response:
+    if jobs.draining:
+        return _unavailable("shutting down")
+    return _healthz(jobs)
+
+
+def _unavailable(reason: str) -> Response:
+    return _answer(_error_body(reason), HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+# -- errors and the log ---------------------------------------------------------------
+
+
+def _on_error(error: Exception) -> Response:
+    """The answer to any error, in the one shape that all have."""
+    match error:
+        case ShuttingDown():
+            log.error("refused after the shutdown began: %s %s", request.method, request.path)
+            status, body = error.status, {"job_id": -1} | _error_body(str(error))
+        case SportivError():
+            status, body = error.status, _error_body(str(error))
+        case HTTPException():
+            status, body = error.code or 500, _error_body(_http_reason(error))
+        case _:
+            log.error("%s %s failed", request.method, request.path, exc_info=error)
+            status, body = 500, _error_body("the server has made a mistake; its log says more")
+    answer = _answer(body, status)
+    if isinstance(error, ShuttingDown | QueueFull):
+        answer.headers["Retry-After"] = RETRY_AFTER
+    if isinstance(error, HTTPException):
+        allowed = getattr(error, "valid_methods", None)
+        if allowed:
+            answer.headers["Allow"] = ", ".join(sorted(allowed))
+    return answer
+
+
+def _error_body(reason: str) -> dict[str, Json]:
+    return {"status": "error", "reason": reason}
+
+
+def _http_reason(error: HTTPException) -> str:
+    if error.code == HTTPStatus.NOT_FOUND:
+        return f"there is nothing at {request.path}"
+    if error.code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
+        return f"{request.method} is not allowed at {request.path}; allowed: {allowed}"
+    return error.description or error.name
+
+
+def _log_request(answer: Response) -> Response:
+    body = g.get("body", b"")
+    job = g.get("job_id")
+    log.info(
+        "%s %s %s%s -> %d",
+        request.method,
+        request.full_path if request.query_string else request.path,
+        body[:_LONGEST_LOGGED].decode("utf-8", "backslashreplace"),
+        "" if job is None else f" job {job}",
+        answer.status_code,
+    )
+    return answer

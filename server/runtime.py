@@ -1,0 +1,98 @@
+"""Opens everything that serving takes, in order, and closes it in reverse."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+
+from server.catalogue import Catalogue
+from server.dataset import load_description
+from server.end_recorder import EndRecorder
+from server.errors import StartError
+from server.folder_lock import holding_folder
+from server.jobs import Jobs
+from server.ledger import Ledger
+from server.loader import load_region
+from server.logging_setup import logging_to
+from server.pool import Listener
+from server.process_pool import ProcessPool
+from server.result_store import ResultStore
+from server.result_writer import ResultWriter
+from server.settings import Backend, Durability, Settings
+from server.shared_data import SharedRegion, attach_table
+from server.thread_pool import ThreadPool
+
+PRIVATE = ".ledger"
+"""The folder for the server's own files in the results folder; `rm results/*` spares it."""
+
+log = logging.getLogger("sportiv.runtime")
+
+
+@contextmanager
+def serving(settings: Settings, statistics: str, *, keep_log: bool) -> Iterator[Jobs]:
+    """Everything open, and the jobs of an earlier server taken up; StartError if it cannot be.
+
+    `statistics` names the module whose `STATISTICS` can be asked for; `keep_log` goes on in
+    the log that is there.
+
+    Leaving ends the pool first, so that nothing new comes; then the writer brings to disk
+    what has come, and the recorder tells the ledger; then that closes; the folder is let go
+    last, when nobody writes to it any more. What has not ended by then is in the ledger for
+    the next start.
+    """
+    private = _private_folder(settings.results_dir)
+    with (
+        holding_folder(private),
+        logging_to(settings.log_dir, keep=keep_log),
+        load_region(settings.data, settings.dataset) as region,
+        Ledger(private / "ledger.sqlite3", settings.durability) as ledger,
+    ):
+        table = attach_table(region.fd, populate=True)
+        known = import_module(statistics).STATISTICS
+        catalogue = Catalogue(table, load_description(settings.dataset), known)
+        store = ResultStore(settings.results_dir, private)
+        jobs = Jobs(catalogue, ledger, store, settings)
+        flush = settings.durability is Durability.FULL
+        with (
+            EndRecorder(store, ledger, flush=flush, on_recorded=jobs.on_recorded) as recorder,
+            ResultWriter(store, jobs.locks, jobs.on_ended) as writer,
+            _pool(settings, jobs, catalogue, region, statistics) as pool,
+        ):
+            log.info(
+                "started with %d workers (%s), %d rows of %s, %s",
+                *(settings.workers, settings.backend, table.rows, settings.data),
+                f"fingerprint {table.fingerprint}",
+            )
+            jobs.serve_with(pool, writer, recorder)
+            yield jobs
+
+
+def _pool(
+    settings: Settings,
+    listener: Listener,
+    catalogue: Catalogue,
+    region: SharedRegion,
+    statistics: str,
+) -> ProcessPool | ThreadPool:
+    if settings.backend is Backend.THREAD:
+        return ThreadPool(
+            listener,
+            workers=settings.workers,
+            table=catalogue.table,
+            statistics=catalogue.statistics,
+        )
+    return ProcessPool(listener, workers=settings.workers, table_fd=region.fd, catalogue=statistics)
+
+
+def _private_folder(results: Path) -> Path:
+    """The server's own folder among the results, made where it is missing."""
+    private = results / PRIVATE
+    try:
+        private.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartError(f"the results folder {results} cannot be used: {error}") from error
+    if not os.access(private, os.W_OK | os.X_OK):
+        raise StartError(f"the results folder {results} cannot be written to")
+    return private

@@ -1,0 +1,341 @@
+"""Starts, stops, restarts and refusals of the whole server, with real processes and signals."""
+
+import gzip
+import json
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.support.servers import (
+    FOR_TESTS,
+    ROOT,
+    RunningServer,
+    running_server,
+    wait_for,
+)
+
+OBESITY = "Percent of adults aged 18 years and older who have obesity"
+RUNNING = {"status": "running"}
+
+
+def file_of(server: RunningServer, job_id: int) -> Path:
+    return server.results / f"job_id_{job_id}.json"
+
+
+def gunicorn_worker(server: RunningServer) -> int:
+    """The pid of the process that serves; it holds the results folder."""
+    return int((server.results / ".ledger" / "lock").read_text())
+
+
+def open_gate(gate: Path) -> None:
+    """Let jobs go on that wait for the file `gate`."""
+    gate.touch()
+
+
+def assert_refuses_to_start(server: RunningServer, *words: str) -> None:
+    assert server.exit_code() != 0
+    wait_for(lambda: not server.processes(), "no process is left")
+    for word in words:
+        assert word in server.errors.read_text()
+
+
+# -- the life of a job ----------------------------------------------------------------
+
+
+def test_the_file_says_running_until_the_answer_takes_its_place(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+        job_id = server.submit("wait_for_file", path=str(gate), value=[1, 2])
+        path = file_of(server, job_id)
+        wait_for(path.exists, "the file of a slow job")
+        assert json.loads(path.read_text()) == RUNNING
+        assert server.get(f"/api/get_results/{job_id}") == RUNNING
+        assert server.get("/api/num_jobs")["num_jobs"] == 1
+        assert server.get("/api/pool")["data"]["result_locks"] == 1
+        open_gate(gate)
+        assert server.result(job_id) == {"status": "done", "data": [1, 2]}
+        assert json.loads(path.read_text()) == {"status": "done", "data": [1, 2]}
+        assert server.get("/api/pool")["data"]["result_locks"] == 0
+
+
+def test_ids_go_on_and_results_stay_after_a_restart(tmp_path: Path) -> None:
+    with running_server(tmp_path) as server:
+        first = server.submit("best5", question=OBESITY)
+        before = server.result(first)
+        assert server.stop() == 0
+    with running_server(tmp_path) as server:
+        assert server.get(f"/api/get_results/{first}") == before
+        assert server.submit("best5", question=OBESITY) == first + 1
+
+
+def test_jobs_that_were_accepted_before_a_kill_end_after_the_restart(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+        ids = [server.submit("wait_for_file", path=str(gate), value=n) for n in range(10)]
+        server.kill()
+        wait_for(lambda: not server.processes(), "the whole group is gone")
+    open_gate(gate)
+    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+        assert [server.result(job_id)["data"] for job_id in ids] == list(range(10))
+        assert [list(each) for each in server.get("/api/jobs")["data"]] == [
+            [f"job_id_{job_id}"] for job_id in ids
+        ]
+
+
+def test_gunicorns_worker_is_replaced_and_its_jobs_end(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+        ids = [server.submit("wait_for_file", path=str(gate), value=n) for n in range(4)]
+        old, computing = gunicorn_worker(server), server.worker_pids()
+        os.kill(old, signal.SIGKILL)
+        wait_for(lambda: gunicorn_worker(server) != old, "a new server process")
+        server.wait_until_serving()
+        open_gate(gate)
+        assert [server.result(job_id)["data"] for job_id in ids] == [0, 1, 2, 3]
+        assert not set(computing) & set(server.processes())
+
+
+def test_a_dead_worker_costs_nobody_a_job(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+        job_id = server.submit("wait_for_file", path=str(gate), value="kept")
+        begun = Path(f"{gate}.begun")
+        wait_for(begun.exists, "the job has begun")
+        os.kill(int(begun.read_text()), signal.SIGKILL)
+        open_gate(gate)
+        assert server.result(job_id)["data"] == "kept"
+        wait_for(lambda: len(server.worker_pids()) == 2, "the worker is replaced")
+
+
+def test_a_job_that_kills_its_workers_fails_and_says_why(tmp_path: Path) -> None:
+    with running_server(tmp_path, configuration=FOR_TESTS, SPORTIV_MAX_ATTEMPTS="2") as server:
+        answer = server.result(server.submit("leave", value=3))
+        assert answer["status"] == "error"
+        assert "died in each of 2 attempts" in answer["reason"]
+        assert "exit code 3" in answer["reason"]
+        assert len(server.data("best5", question=OBESITY)) == 5
+
+
+def test_a_job_beyond_its_time_fails_and_says_so(tmp_path: Path) -> None:
+    with running_server(tmp_path, configuration=FOR_TESTS, SPORTIV_JOB_TIMEOUT="0.5") as server:
+        answer = server.result(server.submit("spin", seconds=600))
+        assert answer == {"status": "error", "reason": "time limit of 0.5 s"}
+
+
+def test_a_job_of_many_parts_is_combined(tmp_path: Path) -> None:
+    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+        data = server.data("sum_of_squares", value=100)
+        assert data == {"partials": [n * n for n in range(100)], "sum": 328350}
+        assert server.data("sum_of_squares", value=0) == {"partials": [], "sum": 0}
+
+
+def test_a_full_queue_refuses_and_uses_no_id(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with running_server(tmp_path, configuration=FOR_TESTS, SPORTIV_MAX_QUEUED="2") as server:
+        ids = [server.submit("wait_for_file", path=str(gate), value=n) for n in range(2)]
+        answer = server.ask("POST", "/api/echo", {})
+        assert answer.status == 503
+        assert answer.headers["retry-after"]
+        open_gate(gate)
+        assert [server.result(job_id)["data"] for job_id in ids] == [0, 1]
+        wait_for(lambda: server.get("/api/num_jobs")["data"] == 0, "room again")
+        assert server.submit("echo") == ids[-1] + 1
+
+
+def test_emptying_the_results_folder_harms_only_what_was_in_it(tmp_path: Path) -> None:
+    with running_server(tmp_path) as server:
+        gone = server.submit("best5", question=OBESITY)
+        server.result(gone)
+        file_of(server, gone).unlink()
+        assert server.ask("GET", f"/api/get_results/{gone}").status == 404
+        assert len(server.data("best5", question=OBESITY)) == 5
+
+
+def test_threads_give_the_same_answers(tmp_path: Path) -> None:
+    answers = []
+    for backend in ("process", "thread"):
+        with running_server(tmp_path / backend, SPORTIV_BACKEND=backend) as server:
+            assert server.get("/api/pool")["data"]["backend"] == backend
+            answers.append(server.data("mean_by_category", question=OBESITY))
+            assert server.stop() == 0
+    assert answers[0] == answers[1]
+
+
+# -- stopping -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_graceful_shutdown_ends_what_was_accepted_and_still_answers(
+    tmp_path: Path, method: str
+) -> None:
+    gate = tmp_path / "gate"
+    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+        job_id = server.submit("wait_for_file", path=str(gate), value=1)
+        assert server.ask(method, "/api/graceful_shutdown").json == RUNNING
+        assert server.ask(method, "//api/graceful_shutdown").json == RUNNING
+        refused = server.ask("POST", "/api/best5", {"question": OBESITY})
+        assert refused.status == 503
+        assert refused.json == {"job_id": -1, "status": "error", "reason": "shutting down"}
+        assert refused.headers["retry-after"]
+        open_gate(gate)
+        assert server.result(job_id)["data"] == 1
+        wait_for(
+            lambda: server.ask(method, "/api/graceful_shutdown").json == {"status": "done"},
+            "the server is drained",
+        )
+        wait_for(lambda: not server.worker_pids(), "the workers have stopped")
+        assert server.get(f"/api/get_results/{job_id}")["data"] == 1
+        wait_for(lambda: "workers stopped" in server.log(), "the end of the workers is logged")
+        assert "ERROR refused after the shutdown began: POST /api/best5" in server.log()
+        assert server.stop() == 0
+
+
+def test_sigterm_lets_accepted_jobs_end_and_leaves_nothing(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+        ids = [server.submit("wait_for_file", path=str(gate), value=n) for n in range(4)]
+        server.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: "shutting down" in server.log(), "the drain has begun")
+        open_gate(gate)
+        assert server.exit_code() == 0
+        wait_for(lambda: not server.processes(), "no process is left")
+        contents = [json.loads(file_of(server, job_id).read_text()) for job_id in ids]
+        assert contents == [{"status": "done", "data": n} for n in range(4)]
+
+
+def test_what_does_not_end_in_time_runs_at_the_next_start(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with running_server(tmp_path, configuration=FOR_TESTS, SPORTIV_DRAIN_TIMEOUT="0.2") as server:
+        job_id = server.submit("wait_for_file", path=str(gate), value=7)
+        assert server.stop() == 0
+        wait_for(lambda: not server.processes(), "no process is left")
+    open_gate(gate)
+    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+        assert server.result(job_id)["data"] == 7
+
+
+def test_sigint_stops_at_once_and_loses_nothing(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+        job_id = server.submit("wait_for_file", path=str(gate), value=8)
+        os.killpg(server.process.pid, signal.SIGINT)
+        assert server.exit_code() == 0
+        wait_for(lambda: not server.processes(), "no process is left")
+    open_gate(gate)
+    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+        assert server.result(job_id)["data"] == 8
+
+
+# -- refusals -------------------------------------------------------------------------
+
+
+def test_a_second_server_on_the_same_folder_names_the_first(tmp_path: Path) -> None:
+    with running_server(tmp_path) as first:
+        holder = gunicorn_worker(first)
+        environment = {"SPORTIV_RESULTS_DIR": str(first.results)}
+        with running_server(tmp_path / "second", wait=False, **environment) as second:
+            assert_refuses_to_start(second, "held by another server", str(holder))
+        assert first.ask("GET", "/healthz").status == 200
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("SPORTIV_WORKERS", "none"),
+        ("TP_NUM_OF_THREADS", "0"),
+        ("SPORTIV_BACKEND", "gpu"),
+        ("SPORTIV_BIND", "nowhere"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start(tmp_path: Path, variable: str, value: str) -> None:
+    settings = {variable: value} | ({"SPORTIV_WORKERS": ""} if variable[0] == "T" else {})
+    with running_server(tmp_path, wait=False, **settings) as server:
+        assert_refuses_to_start(server, f"{variable}={value!r} is not allowed")
+
+
+@pytest.mark.parametrize("arguments", [["--workers", "2"], ["--preload"]])
+def test_more_gunicorn_workers_and_preloading_are_refused(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    with running_server(tmp_path, *arguments, wait=False) as server:
+        assert_refuses_to_start(server, "sportiv:", "not possible")
+
+
+def test_web_concurrency_does_not_make_a_second_worker(tmp_path: Path) -> None:
+    with running_server(tmp_path, WEB_CONCURRENCY="2") as server:
+        assert len(server.data("best5", question=OBESITY)) == 5
+        assert server.errors.read_text().count("Booting worker") == 1
+
+
+@pytest.mark.parametrize("name", ["SIGTTIN", "SIGHUP", "SIGUSR2"])
+def test_signals_that_ask_for_more_are_refused_and_the_server_goes_on(
+    tmp_path: Path, name: str
+) -> None:
+    with running_server(tmp_path) as server:
+        serving = gunicorn_worker(server)
+        server.process.send_signal(getattr(signal, name))
+        wait_for(
+            lambda: any(word in server.errors.read_text() for word in ("refused", "not possible")),
+            "the refusal is told",
+        )
+        assert len(server.data("best5", question=OBESITY)) == 5
+        assert gunicorn_worker(server) == serving
+
+
+def test_a_bad_data_file_stops_the_start_with_its_place(tmp_path: Path) -> None:
+    lines = gzip.decompress((ROOT / "data" / "sample.csv.gz").read_bytes()).decode().splitlines()
+    bad = tmp_path / "bad.csv"
+    fields = next(line for line in lines[1:] if ",Value," in line)
+    lines[5] = fields.replace(",Value,", ",Value,oops", 1)
+    bad.write_text("\n".join(lines) + "\n")
+    with running_server(tmp_path, wait=False, SPORTIV_DATA=str(bad)) as server:
+        assert_refuses_to_start(server, str(bad), "line 6", "'Data_Value'", "oops")
+
+
+def test_a_taken_port_stops_the_start(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with running_server(tmp_path, wait=False, SPORTIV_BIND=address) as server:
+            assert_refuses_to_start(server, address.rpartition(":")[0])
+
+
+def test_the_log_begins_anew_at_each_start_unless_it_is_kept(tmp_path: Path) -> None:
+    for keep, starts in (("0", 1), ("0", 1), ("1", 2)):
+        with running_server(tmp_path, SPORTIV_LOG_KEEP=keep) as server:
+            assert server.stop() == 0
+            assert server.log().count("started with") == starts
+
+
+# -- another table --------------------------------------------------------------------
+
+
+def test_another_table_needs_a_description_and_no_code(tmp_path: Path) -> None:
+    table = tmp_path / "noise.csv"
+    table.write_text(
+        "city,what,db,when\n"
+        'Łódź,"street noise, by day",61.5,2020\n'
+        'Łódź,"street noise, by day",62.5,2021\n'
+        'Graz,"street noise, by day","1,000.25",2020\n'
+        "Graz,birdsong,,2020\n"
+    )
+    description = tmp_path / "noise.toml"
+    description.write_text(
+        'title = "Noise"\n[columns]\nlocation = ["town", "city"]\nquestion = "what"\n'
+        'value = "db"\nyear = "when"\n'
+        '[questions]\nbetter_low = ["street noise, by day"]\n'
+    )
+    settings = {"SPORTIV_DATA": str(table), "SPORTIV_DATASET": str(description)}
+    with running_server(tmp_path, **settings) as server:
+        question = "street noise, by day"
+        assert list(server.data("best5", question=question).items()) == [
+            ("Łódź", 62.0),
+            ("Graz", 1000.25),
+        ]
+        assert server.data("mean_by_category", question=question) == {}
+        assert server.data("state_mean", question="birdsong", state="Graz") == {"Graz": None}
+        assert server.data("global_mean", question="birdsong") == {"global_mean": None}

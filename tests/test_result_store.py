@@ -1,0 +1,255 @@
+"""A job's file is replaced whole, and whatever else lies at its place is never taken for it."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from server import result_store
+from server.result_store import RUNNING, ResultStore
+
+DEADLINE = 20.0
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "results"
+    (folder / ".ledger").mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def store(folder: Path) -> ResultStore:
+    return ResultStore(folder, folder / ".ledger")
+
+
+def file_names(folder: Path) -> set[str]:
+    return {path.name for path in folder.rglob("*") if not path.is_dir()}
+
+
+def place(store: ResultStore) -> Path:
+    return Path(store.path(1))
+
+
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_what_is_written_is_read(store: ResultStore, folder: Path) -> None:
+    store.write(7, b'{"status":"done"}')
+    assert store.read(7) == b'{"status":"done"}'
+    assert (folder / "job_id_7.json").read_bytes() == b'{"status":"done"}'
+    assert Path(store.path(7)) == folder / "job_id_7.json"
+
+
+def test_nothing_but_the_file_is_left(store: ResultStore, folder: Path) -> None:
+    store.write(7, RUNNING)
+    store.write(7, b"final")
+    assert file_names(folder) == {"job_id_7.json"}
+
+
+def test_a_job_without_a_file_reads_as_none(store: ResultStore) -> None:
+    assert store.read(7) is None
+
+
+@pytest.mark.parametrize("length", [0, 1, 5_000_000])
+def test_content_of_any_length_is_written(store: ResultStore, length: int) -> None:
+    store.write(1, b"longer than some")
+    store.write(1, b"x" * length)
+    assert store.read(1) == b"x" * length
+
+
+def test_a_file_is_for_its_owner_alone(store: ResultStore) -> None:
+    store.write(1, RUNNING)
+    assert place(store).stat().st_mode & 0o777 == 0o600
+
+
+def test_no_reader_ever_sees_half_a_file(store: ResultStore) -> None:
+    contents = [b"a" * 100, b"b" * 300_000, b"c" * 70_000]
+    written = threading.Event()
+    store.write(1, contents[0])
+
+    def read_all() -> set[bytes]:
+        seen: set[bytes] = set()
+        while not written.is_set():
+            content = store.read(1)
+            assert content in contents, f"half a file of {len(content or b'')} bytes"
+            assert place(store).read_bytes() in contents
+            seen.add(content)
+        return seen
+
+    with ThreadPoolExecutor(2) as threads:
+        reading = [threads.submit(read_all) for _ in range(2)]
+        for turn in range(300):
+            store.write(1, contents[turn % 3])
+        written.set()
+        seen = set[bytes]().union(*(each.result(DEADLINE) for each in reading))
+    assert len(seen) > 1, "nobody read while it was written, so this says nothing"
+
+
+def test_a_reader_keeps_what_it_has_opened(store: ResultStore) -> None:
+    store.write(1, b"old")
+    with place(store).open("rb") as file:
+        store.write(1, b"new")
+        assert file.read() == b"old"
+    assert store.read(1) == b"new"
+
+
+def test_what_a_killed_server_left_half_written_is_in_nobody_s_way(
+    store: ResultStore, folder: Path
+) -> None:
+    (folder / ".ledger" / "result.tmp").write_bytes(b"half of a much longer answ")
+    store.write(1, b"whole")
+    assert store.read(1) == b"whole"
+
+
+def test_a_write_that_fails_leaves_the_old_content(store: ResultStore, folder: Path) -> None:
+    store.write(1, b"old")
+    (folder / ".ledger" / "result.tmp").mkdir()
+    before = open_descriptors()
+    with pytest.raises(OSError, match="directory"):
+        store.write(1, b"new")
+    assert store.read(1) == b"old"
+    assert open_descriptors() == before
+
+
+def test_a_full_disk_leaves_the_old_content(
+    tmp_path: Path, store: ResultStore, folder: Path, run_python: Callable[..., str]
+) -> None:
+    store.write(1, b"old")
+    printed = run_python(
+        "import pathlib, resource, sys\n"
+        "from server.result_store import ResultStore\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try:\n"
+        "    ResultStore(folder, folder / '.ledger').write(1, bytes(5000))\n"
+        "except OSError as error:\n"
+        "    print(error.strerror)",
+        folder,
+    )
+    assert printed == "File too large\n"
+    assert store.read(1) == b"old"
+
+
+# -- what is not a job's file ---------------------------------------------------------
+
+
+def test_a_symbolic_link_is_not_followed(store: ResultStore, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"not for clients")
+    place(store).symlink_to(secret)
+    assert store.read(1) is None
+    store.write(1, b"answer")
+    assert secret.read_bytes() == b"not for clients"
+    assert store.read(1) == b"answer"
+
+
+def test_a_folder_in_a_job_s_place_is_no_file(store: ResultStore) -> None:
+    place(store).mkdir()
+    before = open_descriptors()
+    assert store.read(1) is None
+    assert open_descriptors() == before
+
+
+@pytest.fixture
+def pipe(store: ResultStore) -> Iterator[Path]:
+    """A named pipe in a job's place, which lets go of whoever waits at it in the end."""
+    os.mkfifo(place(store))
+    yield place(store)
+    os.close(os.open(place(store), os.O_RDWR))
+
+
+def test_a_named_pipe_in_a_job_s_place_stops_no_reader(store: ResultStore, pipe: Path) -> None:
+    read: list[bytes | None] = []
+    reading = threading.Thread(target=lambda: read.append(store.read(1)), daemon=True)
+    reading.start()
+    reading.join(5.0)
+    assert read == [None]
+
+
+# -- the folder -----------------------------------------------------------------------
+
+
+def test_the_jobs_with_a_file_are_known_by_its_name(store: ResultStore, folder: Path) -> None:
+    for job_id in (1, 20, 999_999_999_999_999_999):
+        store.write(job_id, RUNNING)
+    others = ("job_id_0", "job_id_07", "job_id_-1", "job_id_", "job_id_x", "job_id_٣", "JOB_ID_3")
+    for name in (*(f"{other}.json" for other in others), "job_id_3", "job_id_3.json.bak", "x"):
+        (folder / name).touch()
+    assert store.job_ids() == {1, 20, 999_999_999_999_999_999}
+
+
+def test_an_emptied_folder_has_no_jobs_and_takes_new_ones(store: ResultStore, folder: Path) -> None:
+    store.write(1, RUNNING)
+    place(store).unlink()
+    assert store.job_ids() == set()
+    assert store.read(1) is None
+    store.write(1, b"again")
+    assert store.job_ids() == {1}
+
+
+@pytest.fixture(params=["at once", "one by one"])
+def _flushing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How files are flushed: with one call for all, or where the system has none."""
+    if request.param == "one by one":
+        monkeypatch.setattr(result_store, "_syncfs", None)
+
+
+@pytest.mark.usefixtures("_flushing")
+def test_flushing_spares_files_that_have_gone(store: ResultStore) -> None:
+    store.write(1, b"here")
+    before = open_descriptors()
+    store.flush([1, 2, 3])
+    store.flush([])
+    assert store.read(1) == b"here"
+    assert open_descriptors() == before
+
+
+@pytest.mark.usefixtures("_flushing")
+@pytest.mark.parametrize("kind", ["folder", "symbolic link", "named pipe"])
+def test_flushing_spares_what_is_no_file(store: ResultStore, folder: Path, kind: str) -> None:
+    if kind == "folder":
+        place(store).mkdir()
+    elif kind == "symbolic link":
+        place(store).symlink_to(folder)
+    else:
+        os.mkfifo(place(store))
+    errors: list[OSError] = []
+    flushing = threading.Thread(target=flush_into, args=(store, errors), daemon=True)
+    flushing.start()
+    flushing.join(5.0)
+    stuck = flushing.is_alive()
+    if stuck:
+        os.close(os.open(place(store), os.O_RDWR))
+        flushing.join(DEADLINE)
+    assert not stuck
+    assert errors == []
+
+
+def flush_into(store: ResultStore, errors: list[OSError]) -> None:
+    try:
+        store.flush([1])
+    except OSError as error:
+        errors.append(error)
+
+
+@pytest.mark.usefixtures("_flushing")
+def test_the_results_folder_may_be_a_symbolic_link(folder: Path, tmp_path: Path) -> None:
+    link = tmp_path / "on another disk"
+    link.symlink_to(folder)
+    store = ResultStore(link, link / ".ledger")
+    store.write(1, b"here")
+    assert store.read(1) == b"here"
+    assert store.job_ids() == {1}
+    store.flush([1])
+
+
+def test_a_folder_that_has_gone_cannot_be_flushed(store: ResultStore, folder: Path) -> None:
+    (folder / ".ledger").rmdir()
+    folder.rmdir()
+    with pytest.raises(OSError, match="No such file"):
+        store.flush([])
