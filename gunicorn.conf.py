@@ -37,9 +37,5 @@ def post_worker_init(worker):
     wsgi.application.start(settings, worker)
 
 
-def worker_int(worker):
-    wsgi.application.hurry()
-
-
 def worker_exit(server, worker):
     wsgi.application.stop()

@@ -51,12 +51,14 @@ _BATCH = 100_000  # rows
 _SPAN = 1 << 14  # rows
 _WHOLE = 2**63 - 1
 _NO_WEIGHT = -1.0  # while sorting
+_FAILURES = (
+    *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
+    *(OSError, EOFError, zlib.error, UnicodeError),
+)
 
 _Type = type[pl.DataType]
 _Array = npt.NDArray[Any]
 _Levels = tuple[Level, Level, Level, Level, Level]
-_POLARS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
-_READING = (OSError, EOFError, zlib.error, UnicodeDecodeError)
 
 
 class _Digit(NamedTuple):
@@ -93,7 +95,8 @@ def read_table(path: Path, description: Description) -> Table:
 
     Raises DataError where the file cannot be read or is no well-formed CSV in UTF-8, where
     a row has not as many fields as the header or a cell not what its column holds, where
-    a value has no question or location, and where no row has a value.
+    a value has no question or location, and where no row has a value. A fault in a row of
+    several lines is placed on the last of them, that of a quote never closed on the first.
     """
     layout = _layout(path, description)
     low = frozenset(description.questions.better_low)
@@ -217,21 +220,17 @@ def _checked(layout: _Layout, line: int, fields: list[str]) -> list[str]:
         reason = f"has {len(fields)} fields, the header has {len(layout.header)}"
         raise DataError(layout.path, reason, line=line)
     cells = {role: fields[position] for role, position in layout.roles.items()}
-    for role, cell in cells.items():
+    for role in (role for role in _CELLS if role in cells):
         try:
-            _check_cell(role, cell, cells["value"])
+            _CELLS[role](cells[role])
         except _Doubt as doubt:
-            raise DataError(
-                layout.path, str(doubt), line=line, column=layout.column(role)
-            ) from None
+            column = layout.column(role)
+            raise DataError(layout.path, str(doubt), line=line, column=column) from None
+    for role in ("question", "location"):
+        if not cells[role].strip() and _number(cells["value"]) is not None:
+            reason, column = f"a row with a value has no {role}", layout.column(role)
+            raise DataError(layout.path, reason, line=line, column=column)
     return list(cells.values())
-
-
-def _check_cell(role: str, cell: str, value: str) -> None:
-    if role in _CELLS:
-        _CELLS[role](cell)
-    elif role in ("question", "location") and not cell.strip() and _number(value) is not None:
-        raise _Doubt(f"a row with a value has no {role}")
 
 
 def _read_fast(layout: _Layout, low: frozenset[str]) -> Table:
@@ -254,7 +253,7 @@ def _read_fast(layout: _Layout, low: frozenset[str]) -> Table:
             table = _table(layout, by_role, low)
             if separators.result() != (rows + 1) * (width - 1):
                 raise _Doubt
-        except (*_READING, *_POLARS, DataError) as error:
+        except (*_FAILURES, DataError) as error:
             raise _Doubt from error
     return table
 
@@ -378,7 +377,9 @@ def _table(layout: _Layout, cells: pl.DataFrame, low: frozenset[str]) -> Table:
     if not rows.height:
         raise DataError(layout.path, "no row has a value", column=layout.column("value"))
     names = Names(**vocabularies, better_low=low.intersection(vocabularies["question"]))
-    return _assembled(names, _sorted(rows))
+    ordered = _sorted(rows)
+    levels = cast(_Levels, group_tree([ordered[key] for key in KEYS], ordered["value"]))
+    return Table(_fingerprint(names, ordered), names, levels=levels, **ordered)
 
 
 def _coded(texts: pl.Series) -> tuple[tuple[str, ...], Codes]:
@@ -495,12 +496,6 @@ def _unpacked(pack: list[_Digit], key: _Array) -> dict[str, _Array]:
 def _spans(length: int) -> Iterator[slice]:
     """What to take at a time, so that what is computed on the way stays in a core's cache."""
     return (slice(at, at + _SPAN) for at in range(0, length, _SPAN))
-
-
-def _assembled(names: Names, columns: Mapping[str, _Array]) -> Table:
-    keys = [columns[key] for key in KEYS]
-    levels = cast(_Levels, group_tree(keys, columns["value"]))
-    return Table(_fingerprint(names, columns), names, levels=levels, **columns)
 
 
 def _fingerprint(names: Names, columns: Mapping[str, _Array]) -> str:

@@ -183,8 +183,8 @@ class Jobs:
             self._changed.notify_all()
 
     def _stop_when_drained(self) -> None:
-        self.wait_until_drained(None)
-        self._pool.close(CLOSE_SECONDS)
+        if self.wait_until_drained(None):
+            self._pool.close(CLOSE_SECONDS)
 
     # -- running a job ----------------------------------------------------------------
 

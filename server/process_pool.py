@@ -16,6 +16,7 @@ lock is shared between workers, so one can die at any instruction and harm nobod
 
 import contextlib
 import logging
+import math
 import os
 import selectors
 import threading
@@ -91,7 +92,7 @@ class ProcessPool:
         self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self._settled = threading.Event()  # all workers are ready, or the start is given up
         self._start_error: str | None = None
-        self._close_by: float | None = None
+        self._close_by = math.inf
         # Supervisor thread only, from here on; `workers` and `waiting` look without touching.
         self._scheduler: Scheduler[_Pending, Worker] = Scheduler()
         self._workers: list[Worker] = []
@@ -143,11 +144,10 @@ class ProcessPool:
     def close(self, timeout: float) -> None:
         """End every worker: gently within `timeout` seconds, then by force.
 
-        Tasks that have not ended by then never do here. Calling it again does nothing.
+        Tasks that have not ended by then never do here. Calling it again can only hasten it.
         """
-        if self._close_by is None:
-            self._close_by = time.monotonic() + timeout
-            self._wake()
+        self._close_by = min(self._close_by, time.monotonic() + timeout)
+        self._wake()
         self._thread.join()
 
     def _wake(self) -> None:
@@ -169,9 +169,9 @@ class ProcessPool:
 
     def _supervise(self) -> None:
         try:
-            while self._close_by is None:
+            while self._close_by == math.inf:
                 self._step()
-            self._stop_workers(self._close_by)
+            self._stop_workers()
         except Exception:
             log.critical("the supervisor has failed; its workers are ended", exc_info=True)
             raise
@@ -399,12 +399,12 @@ class ProcessPool:
 
     # -- the end ----------------------------------------------------------------------
 
-    def _stop_workers(self, deadline: float) -> None:
-        """Ask every worker to leave; kill those that are still there at `deadline`."""
+    def _stop_workers(self) -> None:
+        """Ask every worker to leave; kill those that are still there at `_close_by`."""
         for worker in self._workers:
             self._post(worker, Stop())
             self._send(worker)
-        while self._workers and (left := deadline - time.monotonic()) > 0:
+        while self._workers and (left := self._close_by - time.monotonic()) > 0:
             self._wait(left)
         for worker in self._workers:
             worker.kill("did not leave in time")

@@ -44,6 +44,7 @@ class Server:
         self._jobs: Jobs | None = None
         self._open = ExitStack()
         self._closing: threading.Thread | None = None
+        self._in_a_hurry = False
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
@@ -73,21 +74,40 @@ class Server:
         finally:
             started.set()
         self._app = create_app(self._jobs)
-        self._drain_on_sigterm(settings, worker)
+        self._take_over_signals(settings, worker)
 
-    def _drain_on_sigterm(self, settings: Settings, worker: Any) -> None:
-        """Begin to drain at the signal itself, not when the last slow client has left."""
+    def _take_over_signals(self, settings: Settings, worker: Any) -> None:
+        """Begin to drain at the signal itself, not when the last slow client has left.
 
-        def on_sigterm(number: int, frame: FrameType | None) -> None:
-            if self._closing is None:
-                self._closing = threading.Thread(
-                    target=self._drain_and_close, args=(settings.drain_timeout,), name="closing"
-                )
-                self._closing.start()
+        gunicorn's own handler of SIGINT and SIGQUIT must not run twice: the second run
+        waits for ever for a lock of the first. Ours may, and hastens a drain under way.
+        """
+
+        def drain(number: int, frame: FrameType | None) -> None:
+            self._begin_to_close(settings.drain_timeout)
             worker.handle_exit(number, frame)
 
-        signal.signal(signal.SIGTERM, on_sigterm)
-        signal.siginterrupt(signal.SIGTERM, False)
+        def leave_now(number: int, frame: FrameType | None) -> None:
+            self._in_a_hurry = True
+            if self._jobs is not None:
+                self._jobs.hurry()
+            self._begin_to_close(0.0)
+            worker.handle_exit(number, frame)
+
+        for number, handler in {
+            signal.SIGTERM: drain,
+            signal.SIGINT: leave_now,
+            signal.SIGQUIT: leave_now,
+        }.items():
+            signal.signal(number, handler)
+            signal.siginterrupt(number, False)
+
+    def _begin_to_close(self, timeout: float) -> None:
+        if self._closing is None:
+            self._closing = threading.Thread(
+                target=self._drain_and_close, args=(timeout,), name="closing"
+            )
+            self._closing.start()
 
     def _drain_and_close(self, timeout: float) -> None:
         assert self._jobs is not None
@@ -97,11 +117,8 @@ class Server:
         how = "every job has ended" if drained else "the rest runs at the next start"
         log.info("drained for %.1f s: %s", time.monotonic() - begun, how)
         self._open.close()
-
-    def hurry(self) -> None:
-        """A second signal: wait no longer for jobs to end."""
-        if self._jobs is not None:
-            self._jobs.hurry()
+        if self._in_a_hurry:
+            os._exit(0)  # everything is closed; slow clients are not waited for
 
     def stop(self) -> None:
         """Close everything, after the drain where one is under way; gunicorn's worker leaves."""

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from server.crew import (
+    EXIT_TIMEOUT,
     LONGEST_BACKOFF,
     SHORTEST_BACKOFF,
     Crew,
@@ -57,9 +58,11 @@ def started(crew: Crew) -> Iterator[Worker]:
         messages.extend(map(decode_from_worker, worker.channel.receive()))
         return Ready() in messages
 
-    wait_until(ready)
-    yield worker
-    worker.channel.close()
+    try:
+        wait_until(ready)
+        yield worker
+    finally:
+        worker.channel.close()
 
 
 def assign(worker: Worker, statistic: str, value: Any = None, **request: Any) -> None:
@@ -68,9 +71,8 @@ def assign(worker: Worker, statistic: str, value: Any = None, **request: Any) ->
     worker.channel.send([encode(Assign(1, task))])
 
 
-@pytest.mark.parametrize(
-    ("statistic", "value", "exit_code", "number", "words"),
-    [
+def test_the_end_of_a_worker_is_told_in_numbers_and_in_words(crew: Crew) -> None:
+    for statistic, value, exit_code, number, words in (
         ("leave", 0, 0, None, "left with exit code 0"),
         ("leave", 255, 255, None, "left with exit code 255"),
         ("signal_self", 9, None, 9, "was killed by signal 9 (SIGKILL): often out of memory"),
@@ -78,21 +80,12 @@ def assign(worker: Worker, statistic: str, value: Any = None, **request: Any) ->
         ("abort", None, None, 6, "was killed by signal 6 (SIGABRT)"),
         ("segfault", None, None, 11, "was killed by signal 11 (SIGSEGV): a fault in C code"),
         ("signal_self", 40, None, 40, "was killed by signal 40"),
-    ],
-)
-def test_the_end_of_a_worker_is_told_in_numbers_and_in_words(
-    crew: Crew,
-    statistic: str,
-    value: Any,
-    exit_code: int | None,
-    number: int | None,
-    words: str,
-) -> None:
-    with started(crew) as worker:
-        assign(worker, statistic, value)
-        wait_until(lambda: not alive(worker.pid))
-        told = crew.post_mortem(worker)
-    assert told == Attempt(worker.pid, exit_code, number, f"worker {worker.pid} {words}")
+    ):
+        with started(crew) as worker:
+            assign(worker, statistic, value)
+            wait_until(lambda pid=worker.pid: not alive(pid))
+            told = crew.post_mortem(worker)
+        assert told == Attempt(worker.pid, exit_code, number, f"worker {worker.pid} {words}")
 
 
 def test_the_reason_for_which_the_server_kills_a_worker_stands_for_the_cause(crew: Crew) -> None:
@@ -181,6 +174,20 @@ def test_of_a_worker_whose_fork_server_is_gone_only_its_end_is_known(crew: Crew)
         wait_until(lambda: not alive(worker.pid))
     words = f"worker {worker.pid} is gone, nobody knows how"
     assert told == Attempt(worker.pid, None, None, words)
+
+
+def test_nobody_waits_to_learn_how_a_worker_of_an_earlier_fork_server_has_ended(
+    crew: Crew,
+) -> None:
+    with started(crew) as earlier:
+        assert end(own_fork_server(earlier.pid))
+        wait_until(lambda: crew.ended() == set() and crew.fork_server is None)
+        with started(crew):
+            assert end(earlier.pid)
+            begun = time.monotonic()
+            told = crew.post_mortem(earlier)
+            assert time.monotonic() - begun < EXIT_TIMEOUT
+    assert (told.exit_code, told.signal) == (None, None)
 
 
 def test_each_failed_start_makes_the_next_one_wait_longer_up_to_a_bound(crew: Crew) -> None:

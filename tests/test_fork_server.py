@@ -6,6 +6,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,28 @@ from tests.support.pools import (
 nothing_left_behind = pools.nothing_left_behind
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def forks() -> Iterator[ForkServer]:
+    """A fork server for tests that only fork."""
     server = ForkServer(CATALOGUE)
     yield server
+    server.close()
+
+
+@dataclass
+class Own:
+    """A fork server that no other test has, and its pid."""
+
+    server: ForkServer
+    pid: int
+
+
+@pytest.fixture
+def own() -> Iterator[Own]:
+    before = children(os.getpid())
+    server = ForkServer(CATALOGUE)
+    (pid,) = children(os.getpid()) - before
+    yield Own(server, pid)
     server.close()
 
 
@@ -77,12 +96,6 @@ def result(channel: Channel) -> Any:
         for message in map(decode_from_worker, channel.receive()):
             if isinstance(message, Result):
                 return msgspec.json.decode(message.data)
-
-
-def own_process() -> int:
-    """The fork server's own pid: the one child of this process."""
-    (pid,) = children(os.getpid())
-    return pid
 
 
 BROKEN = {
@@ -196,7 +209,9 @@ def test_a_worker_does_not_inherit_how_the_server_takes_signals(
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         forks = ForkServer(CATALOGUE)
-        with forked(forks, lifeline, table_fd) as (pid, _):
+        with forked(forks, lifeline, table_fd) as (pid, channel):
+            assign(channel, "pid")
+            assert result(channel) == pid
             assert end(pid, signal.SIGTERM)
             assert forks.exit_status(pid, DEADLINE) == -signal.SIGTERM
         forks.close()
@@ -216,54 +231,52 @@ def test_a_worker_imports_from_where_the_server_does(
     forks.close()
 
 
-def test_it_ignores_sigint(forks: ForkServer, lifeline: int, table_fd: int) -> None:
-    assert end(own_process(), signal.SIGINT)
-    with forked(forks, lifeline, table_fd) as (_, channel):
+def test_it_ignores_sigint(own: Own, lifeline: int, table_fd: int) -> None:
+    assert end(own.pid, signal.SIGINT)
+    with forked(own.server, lifeline, table_fd) as (_, channel):
         assign(channel, "echo", value="well")
         assert result(channel) == "well"
 
 
 def test_closed_it_has_ended_its_workers_whatever_they_are_at(
-    forks: ForkServer, lifeline: int, table_fd: int, tmp_path: Path
+    own: Own, lifeline: int, table_fd: int, tmp_path: Path
 ) -> None:
     python, c = Gate(tmp_path / "python"), Gate(tmp_path / "c")
     with (
-        forked(forks, lifeline, table_fd) as (idle, _),
-        forked(forks, lifeline, table_fd) as (stopped, _),
-        forked(forks, lifeline, table_fd) as (in_python, first),
-        forked(forks, lifeline, table_fd) as (in_c, second),
+        forked(own.server, lifeline, table_fd) as (idle, _),
+        forked(own.server, lifeline, table_fd) as (stopped, _),
+        forked(own.server, lifeline, table_fd) as (in_python, first),
+        forked(own.server, lifeline, table_fd) as (in_c, second),
     ):
         assign(first, "spin", seconds=2 * DEADLINE, path=str(python.path))
         assign(second, "hold_interpreter", value=10**11, path=str(c.path))
         assert (python.begun(), c.begun()) == (in_python, in_c)
         assert end(stopped, signal.SIGSTOP)
-        forks.close()
-        assert not any(map(alive, (idle, stopped, in_python, in_c)))
-        assert not children(os.getpid())
+        own.server.close()
+        assert not any(map(alive, (idle, stopped, in_python, in_c, own.pid)))
 
 
-def test_closing_it_twice_is_closing_it_once(forks: ForkServer) -> None:
-    forks.close()
-    forks.close()
+def test_closing_it_twice_is_closing_it_once(own: Own) -> None:
+    own.server.close()
+    own.server.close()
 
 
 def test_killed_it_forks_nothing_and_knows_nothing_any_more(
-    forks: ForkServer, lifeline: int, table_fd: int
+    own: Own, lifeline: int, table_fd: int
 ) -> None:
-    with forked(forks, lifeline, table_fd) as (pid, channel):
-        assert end(own_process())
+    with forked(own.server, lifeline, table_fd) as (pid, channel):
+        assert end(own.pid)
         wait_until(lambda: pid in children(os.getpid()))  # the worker is an orphan now
-        with pytest.raises(EOFError), forked(forks, lifeline, table_fd):
+        with pytest.raises(EOFError), forked(own.server, lifeline, table_fd):
             pass
-        assert forks.exit_status(pid, DEADLINE) is None
+        assert own.server.exit_status(pid, DEADLINE) is None
         with pytest.raises(EOFError):
-            forks.ended()
+            own.server.ended()
         assign(channel, "echo", value="well")
         assert result(channel) == "well"
 
 
-def test_stopped_it_is_killed_when_closed(forks: ForkServer) -> None:
-    pid = own_process()
-    assert end(pid, signal.SIGSTOP)
-    forks.close(timeout=0.1)
-    assert not alive(pid)
+def test_stopped_it_is_killed_when_closed(own: Own) -> None:
+    assert end(own.pid, signal.SIGSTOP)
+    own.server.close(timeout=0.1)
+    assert not alive(own.pid)

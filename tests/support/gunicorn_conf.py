@@ -21,9 +21,5 @@ def post_worker_init(worker):
     application.start(settings, worker)  # noqa: F821 - from the real configuration
 
 
-def worker_int(worker):
-    application.hurry()
-
-
 def worker_exit(server, worker):
     application.stop()

@@ -322,7 +322,7 @@ class Bench:
         max_attempts: int = 3,
     ) -> int:
         """Submit one task, of a new job unless `job` is given; the job's number."""
-        job = job or next(self._numbers)
+        job = job or self.new_job()
         request = {"value": value, "path": str(path), "seconds": seconds}
         raw_request, raw_work = (msgspec.Raw(msgspec.json.encode(v)) for v in (request, work))
         task = Task(job, part, kind, statistic, raw_request, raw_work)
@@ -338,9 +338,13 @@ class Bench:
         """Run a task that ends well; its value."""
         return decoded(self.run(statistic, value, **options))
 
+    def new_job(self) -> int:
+        """A number that no job has yet."""
+        return next(self._numbers)
+
     def gate(self) -> Gate:
         """A new closed gate for `wait_for_file`."""
-        return Gate(self.folder / f"gate {next(self._numbers)}")
+        return Gate(self.folder / f"gate {self.new_job()}")
 
     def hold_all(self) -> list[Gate]:
         """Give every worker a task that it stays at until its gate is opened."""
