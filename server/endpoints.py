@@ -15,7 +15,6 @@ from server.errors import (
     BadRequest,
     BodyTooLarge,
     LengthRequired,
-    QueueFull,
     ShuttingDown,
     SportivError,
     UnknownJob,
@@ -218,7 +217,7 @@ def _on_error(error: Exception) -> Response:
             log.error("%s %s failed", request.method, request.path, exc_info=error)
             status, body = 500, _error_body("the server has made a mistake; its log says more")
     answer = _answer(body, status)
-    if isinstance(error, ShuttingDown | QueueFull):
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
         answer.headers["Retry-After"] = RETRY_AFTER
     if isinstance(error, HTTPException):
         allowed = getattr(error, "valid_methods", None)
