@@ -79,6 +79,12 @@ def create_app(jobs: Jobs) -> Flask:
         view_func=partial(_graceful_shutdown, jobs),
         methods=["GET", "POST"],
     )
+    app.add_url_rule(
+        "/api/jobs/<any_text:job_id>",
+        endpoint="cancel",
+        view_func=partial(_cancel, jobs),
+        methods=["DELETE"],
+    )
     app.register_error_handler(Exception, _on_error)
     app.after_request(_log_request)
     return app
@@ -130,10 +136,20 @@ def _body() -> bytes:
 
 
 def _get_results(jobs: Jobs, job_id: str) -> Response:
+    return _answer(jobs.result(_job_number(job_id)))
+
+
+def _job_number(job_id: str) -> int:
     match = _JOB_ID.fullmatch(job_id)
     if match is None:
         raise UnknownJob
-    return _answer(jobs.result(int(match[1])))
+    return int(match[1])
+
+
+def _cancel(jobs: Jobs, job_id: str) -> Response:
+    number = _job_number(job_id)
+    jobs.cancel(number)
+    return _answer({"job_id": number, "status": "cancelled"})
 
 
 def _list_jobs(jobs: Jobs) -> Response:

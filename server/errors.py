@@ -102,6 +102,12 @@ class UnknownJob(SportivError):
         super().__init__("Invalid job_id")
 
 
+class AlreadyEnded(SportivError):
+    """The job cannot be cancelled any more."""
+
+    status = 409
+
+
 class QueueFull(SportivError):
     """As many jobs wait as the server accepts; the client may try again later."""
 

@@ -1,4 +1,4 @@
-"""The service without HTTP: submit, look up, list, drain.
+"""The service without HTTP: submit, look up, list, cancel, drain.
 
 A job that has not ended lives in memory and in the ledger; one that has ended, in the
 ledger and its file alone, so memory does not grow with the jobs of the past.
@@ -15,7 +15,14 @@ import msgspec
 
 from server.catalogue import Catalogue
 from server.end_recorder import EndRecorder
-from server.errors import BadRequest, QueueFull, ShuttingDown, SportivError, UnknownJob
+from server.errors import (
+    AlreadyEnded,
+    BadRequest,
+    QueueFull,
+    ShuttingDown,
+    SportivError,
+    UnknownJob,
+)
 from server.job_state import JobState, change
 from server.ledger import Ending, JobRecord, Ledger
 from server.messages import Task, TaskKind
@@ -99,6 +106,20 @@ class Jobs:
             raise
         self._run(Job(job_id, statistic.name, msgspec.Raw(text), len(parts)), parts)
         return job_id
+
+    def cancel(self, job_id: int) -> None:
+        """End the job as cancelled, whether it waits or runs; returns when it has ended.
+
+        UnknownJob where there is no such job, AlreadyEnded where it ended before.
+        """
+        job = self._live.get(job_id)
+        if job is None and self._ledger.record(job_id) is None:
+            raise UnknownJob
+        if job is None or not self._finish(job, JobState.CANCELLED, None, "cancelled"):
+            raise AlreadyEnded(f"job {job_id} has ended already")
+        self._pool.cancel(job_id)
+        with self._changed:
+            self._changed.wait_for(lambda: job.state.final, CLOSE_SECONDS)
 
     def result(self, job_id: int) -> bytes:
         """What the job's file holds, or what it would while the job has not ended.
@@ -270,10 +291,12 @@ class Jobs:
         task = outcome.task
         job = self._live.get(task.job)
         if job is None or job.ending:
-            return  # another part has failed the job before
+            return  # another part has failed the job before, or it was cancelled
         job.attempts.extend(outcome.attempts)
         if outcome.data is None:
             self._finish(job, JobState.FAILED, None, outcome.reason or "unknown")
+            if job.parts > 1:
+                self._pool.cancel(job.id)
         elif task.kind is TaskKind.PARTIAL:
             job.partials[task.part] = msgspec.Raw(outcome.data).copy()
             if len(job.partials) == job.parts:
@@ -283,9 +306,12 @@ class Jobs:
 
     def _finish(
         self, job: Job, state: JobState, data: msgspec.Raw | None, reason: str | None
-    ) -> None:
-        """Send the job's answer to the disk; `_ended` follows."""
-        job.ending = True
+    ) -> bool:
+        """Send the job's answer to the disk; False where another one is on the way already."""
+        with self._changed:
+            if job.ending:
+                return False
+            job.ending = True
         ending = Ending(
             id=job.id,
             state=state,
@@ -300,6 +326,7 @@ class Jobs:
         else:
             content = msgspec.json.encode({"status": "error", "reason": reason})
         self._writer.put(Answer(ending, content))
+        return True
 
     # -- the writer's and the recorder's callbacks ------------------------------------
 

@@ -88,6 +88,13 @@ class Pool(Protocol):
     def submit(self, order: Order) -> None:
         """Queue a task; returns at once. ValueError where it is too long for a pipe."""
 
+    def cancel(self, job: int) -> None:
+        """Forget the tasks of `job`; returns at once.
+
+        Those that no worker has begun never begin. One that is being computed is stopped
+        where it can be. Of none of them an outcome comes any more.
+        """
+
     def workers(self) -> list[WorkerInfo]:
         """Every worker that is alive."""
 

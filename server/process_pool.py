@@ -87,7 +87,8 @@ class ProcessPool:
         self._count = workers
         self._table_fd = table_fd
         self._catalogue = catalogue
-        self._inbox: deque[Order] = deque()  # appended by anyone, emptied by the supervisor
+        # Appended by anyone, emptied by the supervisor; a number is a job to be cancelled.
+        self._inbox: deque[Order | int] = deque()
         self._woken = False
         self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self._settled = threading.Event()  # all workers are ready, or the start is given up
@@ -131,6 +132,11 @@ class ProcessPool:
         """
         check_length(order)
         self._inbox.append(order)
+        self._wake()
+
+    def cancel(self, job: int) -> None:
+        """Forget the tasks of `job`; a worker that computes one is killed and replaced."""
+        self._inbox.append(job)
         self._wake()
 
     def workers(self) -> list[WorkerInfo]:
@@ -183,9 +189,21 @@ class ProcessPool:
         self._replace_workers()
         self._wait(self._seconds_to_deadline())
         while self._inbox:
-            self._scheduler.submit(_Pending(self._inbox.popleft()))
+            match self._inbox.popleft():
+                case Order() as order:
+                    self._scheduler.submit(_Pending(order))
+                case job:
+                    self._cancel(job)
         self._hand_out()
         self._enforce_time_limits()
+
+    def _cancel(self, job: int) -> None:
+        held = self._scheduler.cancel(lambda pending: pending.order.task.job == job)
+        for worker, item, begun in held:
+            if begun:
+                worker.kill("cancelled", item.ticket)
+            else:
+                self._post(worker, Forget(item.ticket))
 
     def _wait(self, timeout: float | None) -> None:
         for key, _ in self._selector.select(timeout):

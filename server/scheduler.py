@@ -8,7 +8,7 @@ one is told to forget it, and still answers for it, so that both sides count ali
 """
 
 from collections import deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -131,6 +131,21 @@ class Scheduler(Generic[TaskT, WorkerT]):
         if hand.held:
             hand.held[0].started = now
         return None if item.taken_back else item
+
+    def cancel(
+        self, of_job: Callable[[TaskT], bool]
+    ) -> Iterator[tuple[WorkerT, Assignment[TaskT], bool]]:
+        """Drop the tasks for which `of_job` holds; those in the hands of workers are given.
+
+        With each whether the worker is at it already. The assignment stays with the worker,
+        as no longer its own, until that one answers for it.
+        """
+        self.waiting = deque(task for task in self.waiting if not of_job(task))
+        for worker, hand in self._hands.items():
+            for place, item in enumerate(hand.held):
+                if not item.taken_back and of_job(item.task):
+                    item.taken_back = True
+                    yield worker, item, place == 0
 
     def take_back(self, now: float) -> Iterator[tuple[WorkerT, Assignment[TaskT]]]:
         """Unstarted tasks that idle workers could begin, each from the worker that holds it.

@@ -6,9 +6,9 @@ its place until it is done.
 """
 
 import logging
-import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -51,8 +51,8 @@ class ThreadPool:
         self._count = workers
         self._table = table
         self._statistics = statistics
-        self._queue: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
-        self._changed = threading.Condition()  # guards _hands and what they hold
+        self._changed = threading.Condition()  # guards all below
+        self._waiting: deque[Order] = deque()
         self._hands: list[_Hand] = []
         self._closed = False
         self._over = False  # nobody hears of an outcome any more
@@ -75,7 +75,16 @@ class ThreadPool:
     def submit(self, order: Order) -> None:
         """Queue a task; it ends in exactly one `task_ended`, unless the pool is closed first."""
         check_length(order)
-        self._queue.put(order)
+        with self._changed:
+            self._waiting.append(order)
+            self._changed.notify_all()
+
+    def cancel(self, job: int) -> None:
+        """Forget the tasks of `job`; a thread that computes one goes on, and tells nobody."""
+        with self._changed:
+            self._waiting = deque(each for each in self._waiting if each.task.job != job)
+            mine = [hand for hand in self._hands if hand.order and hand.order.task.job == job]
+            self._replace(mine)
 
     def workers(self) -> list[WorkerInfo]:
         """Every thread; they share the server's process and memory, so each counts none."""
@@ -84,7 +93,7 @@ class ThreadPool:
 
     def waiting(self) -> int:
         """How many tasks no thread has yet."""
-        return self._queue.qsize()
+        return len(self._waiting)
 
     def close(self, timeout: float) -> None:
         """Let the threads leave; one that computes longer than `timeout` seconds is left behind."""
@@ -95,8 +104,6 @@ class ThreadPool:
             self._closed = True
             self._changed.notify_all()
             threads = [hand.thread for hand in self._hands]
-        for _ in threads:
-            self._queue.put(None)
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         self._over = True
@@ -111,10 +118,7 @@ class ThreadPool:
         hand.thread.start()
 
     def _work(self, hand: _Hand) -> None:
-        while (order := self._queue.get()) is not None and not self._closed:
-            with self._changed:
-                hand.order, hand.deadline = order, time.monotonic() + order.time_limit
-                self._changed.notify_all()
+        while (order := self._next(hand)) is not None:
             self._listener.task_started(order.task)
             outcome = self._compute(order)
             with self._changed:
@@ -124,6 +128,17 @@ class ThreadPool:
             if not in_time or self._over:
                 return  # its task has failed already, or nobody waits for it any more
             self._listener.task_ended(outcome)
+
+    def _next(self, hand: _Hand) -> Order | None:
+        """The next task, which is then in this hand; None once the pool is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            if self._closed:
+                return None
+            order = self._waiting.popleft()
+            hand.order, hand.deadline = order, time.monotonic() + order.time_limit
+            self._changed.notify_all()  # the timekeeper
+            return order
 
     def _compute(self, order: Order) -> Outcome:
         try:
@@ -151,10 +166,14 @@ class ThreadPool:
     def _take_out_late(self) -> list[Order]:
         now = time.monotonic()
         late = [hand for hand in self._hands if hand.order is not None and hand.deadline <= now]
-        for hand in late:
+        self._replace(late)
+        return [hand.order for hand in late if hand.order is not None]
+
+    def _replace(self, hands: list[_Hand]) -> None:
+        """Put another thread in the place of each, which leaves when its task is done."""
+        for hand in hands:
             self._hands.remove(hand)
             self._add_thread()
-        return [hand.order for hand in late if hand.order is not None]
 
 
 def _describe(hand: _Hand) -> WorkerInfo:

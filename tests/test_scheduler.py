@@ -421,3 +421,23 @@ def test_an_answer_for_what_was_taken_back_does_not_make_a_worker_s_tasks_tiny()
         scheduler.submit(task)
     hand_out(scheduler, now=2.0)
     assert load(scheduler, "busy") == DEPTH
+
+
+def test_a_cancelled_task_is_dropped_wherever_it_is() -> None:
+    scheduler = scheduler_with("one", tasks=4)  # 1 and 2 in its hand, 3 and 4 waiting
+    hand_out(scheduler)
+    held = list(scheduler.cancel(lambda task: task != 4))
+    assert [(worker, item.task, begun) for worker, item, begun in held] == [
+        ("one", 1, True),
+        ("one", 2, False),
+    ]
+    assert list(scheduler.waiting) == [4]
+    assert [scheduler.answered("one", item.ticket, 1.0) for _, item, _ in held] == [None, None]
+    assert list(scheduler.cancel(lambda task: task == 1)) == []
+
+
+def test_a_worker_that_dies_with_cancelled_tasks_gives_none_of_them_back() -> None:
+    scheduler = scheduler_with("one", tasks=2)
+    hand_out(scheduler)
+    assert len(list(scheduler.cancel(lambda task: True))) == 2
+    assert scheduler.remove_worker("one") == (None, [])

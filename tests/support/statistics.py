@@ -295,6 +295,19 @@ def square(table: Table, request: Anything, part: Json) -> Json:
     return part * part
 
 
+def endless_part(table: Table, request: Anything, part: Json) -> Json:
+    """Never end."""
+    while True:
+        time.sleep(0.01)
+
+
+def endless_part_but_one(table: Table, request: Anything, part: Json) -> Json:
+    """Never end, except for part 1, which fails."""
+    if part == 1:
+        raise ValueError("part 1")
+    return endless_part(table, request, part)
+
+
 def total(request: Anything, partials: list[Json]) -> Json:
     """All partials and their sum."""
     return {"partials": partials, "sum": sum(partials)}
@@ -342,6 +355,13 @@ _SINGLE = (
 STATISTICS = {
     **REAL,
     **{f.__name__: Statistic(f.__name__, f.__doc__ or "", Anything, f) for f in _SINGLE},
+    **{
+        name: Statistic(name, "A job of many parts.", Anything, partial, plan_numbers, total)
+        for name, partial in (
+            ("endless_parts", endless_part),
+            ("endless_but_one", endless_part_but_one),
+        )
+    },
     "sum_of_squares": Statistic(
         "sum_of_squares", "A job of many parts.", Anything, square, plan_numbers, total
     ),

@@ -1,0 +1,122 @@
+"""A cancelled job: gone at once where it waits, stopped where it runs, and nobody else harmed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.pools import BACKENDS, Bench, decoded, opened_pool
+from tests.support.servers import FOR_TESTS, running_server, wait_for
+
+ERROR = {"status": "error", "reason": "cancelled"}
+
+
+@pytest.fixture(params=BACKENDS)
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    """A pool of two workers, of either backend."""
+    with opened_pool(tmp_path, request.param) as bench:
+        yield bench
+
+
+def test_a_waiting_task_of_a_cancelled_job_never_begins(bench: Bench) -> None:
+    gates = bench.hold_all()
+    waiting = [bench.submit("echo", "cancelled") for _ in range(20)]
+    spared = bench.submit("echo", "spared")
+    for job in waiting:
+        bench.pool.cancel(job)
+        bench.submitted.discard((job, 0))
+    for gate in gates:
+        gate.open()
+    assert decoded(bench.heard.wait_for(spared)) == "spared"
+    assert not {task.job for task in bench.heard.started} & set(waiting)
+
+
+def test_a_worker_that_computes_a_cancelled_job_is_free_again(bench: Bench) -> None:
+    for _ in range(3):
+        gate = bench.gate()
+        job = bench.submit("wait_for_file", path=gate.path)
+        gate.begun()
+        bench.pool.cancel(job)
+        bench.submitted.discard((job, 0))
+    assert [bench.answer("echo", number) for number in range(10)] == list(range(10))
+    bench.wait_until_whole()
+    for path in bench.folder.glob("gate *.begun"):
+        path.with_suffix("").touch()  # threads cannot be killed: let them leave
+
+
+def test_what_lay_behind_a_cancelled_task_costs_no_attempt(bench: Bench) -> None:
+    gates = bench.hold_all()
+    held = [task.job for task in bench.heard.started]
+    behind = [bench.submit("echo", number) for number in range(8)]
+    for job in held:
+        bench.pool.cancel(job)
+        bench.submitted.discard((job, 0))
+    for number, job in enumerate(behind):
+        outcome = bench.heard.wait_for(job)
+        assert (decoded(outcome), outcome.attempts) == (number, ())
+    for gate in gates:
+        gate.open()
+
+
+def test_a_cancelled_job_ends_at_once_and_others_keep_their_results(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with running_server(tmp_path, configuration=FOR_TESTS, SPORTIV_WORKERS="1") as server:
+        running = server.submit("wait_for_file", path=str(gate), value=1)
+        wait_for(Path(f"{gate}.begun").exists, "the first job has begun")
+        queued = server.submit("echo", value=2)
+        kept = server.submit("echo", value=3)
+        for job in (queued, running):
+            answer = server.ask("DELETE", f"/api/jobs/{job}")
+            assert (answer.status, answer.json) == (200, {"job_id": job, "status": "cancelled"})
+            assert server.get(f"/api/get_results/{job}") == ERROR
+        assert server.result(kept)["data"] == 3
+        assert server.get("/api/jobs")["data"] == [
+            {f"job_id_{running}": "error"},
+            {f"job_id_{queued}": "error"},
+            {f"job_id_{kept}": "done"},
+        ]
+        assert server.get("/api/pool")["data"]["result_locks"] == 0
+
+
+def test_a_cancelled_job_stays_cancelled_over_a_restart(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+        job = server.submit("wait_for_file", path=str(gate))
+        assert server.ask("DELETE", f"/api/jobs/job_id_{job}").status == 200
+        assert server.stop() == 0
+    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+        assert server.get("/api/num_jobs")["data"] == 0
+        assert server.get(f"/api/get_results/{job}") == ERROR
+
+
+def test_only_a_job_that_has_not_ended_can_be_cancelled(tmp_path: Path) -> None:
+    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+        job = server.submit("echo", value=1)
+        server.result(job)
+        refused = server.ask("DELETE", f"/api/jobs/{job}")
+        assert refused.status == 409
+        assert refused.json == {"status": "error", "reason": f"job {job} has ended already"}
+        assert server.result(job)["data"] == 1
+        for unknown in (job + 1, 0, "x", "%2e%2e"):
+            answer = server.ask("DELETE", f"/api/jobs/{unknown}")
+            assert (answer.status, answer.json["reason"]) == (404, "Invalid job_id")
+
+
+def test_cancelling_one_of_many_parts_stops_them_all(tmp_path: Path) -> None:
+    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+        job = server.submit("endless_parts", value=50)
+        wait_for(
+            lambda: any(each["job"] == job for each in server.get("/api/pool")["data"]["workers"]),
+            "the job is at work",
+        )
+        assert server.ask("DELETE", f"/api/jobs/{job}").status == 200
+        assert server.data("echo", value="free again") == "free again"
+        assert server.get("/api/pool")["data"]["waiting_tasks"] == 0
+
+
+def test_a_job_one_of_whose_parts_fails_leaves_no_part_behind(tmp_path: Path) -> None:
+    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+        answer = server.result(server.submit("endless_but_one", value=50))
+        assert answer == {"status": "error", "reason": "ValueError: part 1"}
+        assert server.data("echo", value="free again") == "free again"
+        assert server.get("/api/pool")["data"]["waiting_tasks"] == 0
