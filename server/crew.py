@@ -34,6 +34,7 @@ class Worker:
 
     pid: int
     channel: Channel
+    forked_by: ForkServer
     ready: bool = False
     buried: bool = False  # what is left to happen to it is of no interest
     tasks_done: int = 0
@@ -89,7 +90,7 @@ class Crew:
         except BaseException:
             ours.close()
             raise
-        return Worker(pid, Channel(ours))
+        return Worker(pid, Channel(ours), forks)
 
     @property
     def fork_server(self) -> ForkServer | None:
@@ -141,7 +142,9 @@ class Crew:
         return Attempt(worker.pid, None, -status, f"worker {worker.pid} {cause}")
 
     def _exit_status(self, worker: Worker) -> int | None:
-        return self._forks.exit_status(worker.pid, EXIT_TIMEOUT) if self._forks else None
+        if self._forks is not worker.forked_by:
+            return None  # who could tell is gone
+        return self._forks.exit_status(worker.pid, EXIT_TIMEOUT)
 
     def close(self) -> None:
         """End the fork server and with it every worker that is left."""

@@ -52,6 +52,7 @@ class Job:
     partials: dict[int, msgspec.Raw] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
     ending: bool = False  # its answer is on the way to the disk
+    abandoned: bool = False  # what is left of its tasks is of no use
 
 
 class Jobs:
@@ -117,7 +118,7 @@ class Jobs:
             raise UnknownJob
         if job is None or not self._finish(job, JobState.CANCELLED, None, "cancelled"):
             raise AlreadyEnded(f"job {job_id} has ended already")
-        self._pool.cancel(job_id)
+        self._abandon(job)
         with self._changed:
             self._changed.wait_for(lambda: job.state.final, CLOSE_SECONDS)
 
@@ -263,6 +264,8 @@ class Jobs:
             self._combine(job)
         for number, part in enumerate(parts):
             self._submit_task(job, number, kind, part)
+        if job.abandoned:  # by a part that failed, or a client, while others were on the way
+            self._pool.cancel(job.id)
 
     def _submit_task(self, job: Job, part: int, kind: TaskKind, work: msgspec.Raw) -> None:
         task = Task(job.id, part, kind, job.statistic, job.request, work)
@@ -270,6 +273,10 @@ class Jobs:
             self._pool.submit(Order(task, self._settings.job_timeout, self._settings.max_attempts))
         except ValueError as error:
             self._finish(job, JobState.FAILED, None, str(error))
+
+    def _abandon(self, job: Job) -> None:
+        job.abandoned = True
+        self._pool.cancel(job.id)
 
     def _combine(self, job: Job) -> None:
         partials = [job.partials[part] for part in range(job.parts)]
@@ -296,7 +303,7 @@ class Jobs:
         if outcome.data is None:
             self._finish(job, JobState.FAILED, None, outcome.reason or "unknown")
             if job.parts > 1:
-                self._pool.cancel(job.id)
+                self._abandon(job)
         elif task.kind is TaskKind.PARTIAL:
             job.partials[task.part] = msgspec.Raw(outcome.data).copy()
             if len(job.partials) == job.parts:
