@@ -36,6 +36,7 @@ class Worker:
     channel: Channel
     forked_by: ForkServer
     ready: bool = False
+    distrusted: bool = False  # it has talked nonsense: nothing that it says is heard any more
     buried: bool = False  # what is left to happen to it is of no interest
     tasks_done: int = 0
     kill_reason: str | None = None  # why the supervisor itself has killed it
@@ -76,8 +77,9 @@ class Crew:
                 self._forks = ForkServer(self._catalogue)
             return self._fork(self._forks)
         except (EOFError, StartError, OSError) as error:
-            log.error("cannot start a worker: %s", error or "the fork server is gone")
-            self.lose_fork_server()
+            log.error("cannot start a worker: %s", str(error) or "the fork server is gone")
+            if isinstance(error, EOFError):
+                self.lose_fork_server()
             self.start_failed()
             return None
 

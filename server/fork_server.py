@@ -20,7 +20,11 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
+from types import UnionType
+from typing import NoReturn, Protocol
 
 import msgspec
 
@@ -39,6 +43,10 @@ class _Forked(msgspec.Struct, frozen=True, tag="forked"):
     pid: int
 
 
+class _NotForked(msgspec.Struct, frozen=True, tag="not forked"):
+    reason: str
+
+
 class _Exited(msgspec.Struct, frozen=True, tag="exited"):
     pid: int
     status: int
@@ -48,7 +56,11 @@ class _Preloaded(msgspec.Struct, frozen=True, tag="preloaded"):
     pass
 
 
-_decode = msgspec.json.Decoder(_Forked | _Exited | _Preloaded).decode
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+_decode = msgspec.json.Decoder(_Forked | _NotForked | _Exited | _Preloaded).decode
 
 
 def _environment() -> dict[str, str]:
@@ -102,16 +114,18 @@ class ForkServer:
     def spawn(self, descriptors: list[int]) -> int:
         """Fork a worker that gets copies of `descriptors`; its pid.
 
-        The caller keeps its own. Raises EOFError where the fork server is gone or does
-        not answer.
+        The caller keeps its own. Raises OSError where the system refuses another process,
+        EOFError where the fork server is gone or does not answer.
         """
         try:
             socket.send_fds(self._socket, [frame(b"spawn")], descriptors)
         except OSError as error:
             raise EOFError from error
-        forked = self._wait_for(_Forked, REPLY_TIMEOUT)
-        assert isinstance(forked, _Forked)
-        return forked.pid
+        answer = self._wait_for(_Forked | _NotForked, REPLY_TIMEOUT)
+        if isinstance(answer, _NotForked):
+            raise OSError(f"the system refuses another process: {answer.reason}")
+        assert isinstance(answer, _Forked)
+        return answer.pid
 
     def exit_status(self, pid: int, timeout: float) -> int | None:
         """How worker `pid` ended: its exit code, or minus the signal that killed it.
@@ -137,7 +151,7 @@ class ForkServer:
         self._read(0)
         return set(self._exited)
 
-    def _wait_for(self, kind: type[msgspec.Struct], timeout: float) -> msgspec.Struct:
+    def _wait_for(self, kind: type[msgspec.Struct] | UnionType, timeout: float) -> msgspec.Struct:
         deadline = time.monotonic() + timeout
         while True:
             for message in self._read(deadline - time.monotonic()):
@@ -173,7 +187,8 @@ def main(control: socket.socket, catalogue: str) -> None:
     from server import worker  # here, so that the server's end does not import it
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    statistics = import_module(catalogue).STATISTICS
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    become_worker = partial(worker.main, statistics=import_module(catalogue).STATISTICS)
     wakeup = _child_signals()
     children: set[int] = set()
     gc.collect()
@@ -192,13 +207,12 @@ def main(control: socket.socket, catalogue: str) -> None:
                     request, descriptors, _, _ = socket.recv_fds(control, 64, 8)
                     if not request:
                         return
-                    if not (pid := os.fork()):
-                        _leave_fork_server(control, wakeup, selector)
-                        worker.main(descriptors, statistics)
-                    children.add(pid)
+                    answer = _fork((selector, wakeup, control), become_worker, descriptors)
+                    if isinstance(answer, _Forked):
+                        children.add(answer.pid)
                     for descriptor in descriptors:
                         os.close(descriptor)
-                    control.sendall(frame(msgspec.json.encode(_Forked(pid))))
+                    control.sendall(frame(msgspec.json.encode(answer)))
     except (BrokenPipeError, ConnectionResetError):
         return
     finally:
@@ -214,14 +228,28 @@ def _child_signals() -> socket.socket:
     return wakeup
 
 
-def _leave_fork_server(
-    control: socket.socket, wakeup: socket.socket, selector: selectors.BaseSelector
-) -> None:
+def _fork(
+    ours: Sequence[_Closable], become_worker: Callable[[list[int]], NoReturn], fds: list[int]
+) -> _Forked | _NotForked:
+    """Fork a worker, which lets go of what is `ours`; returns in the fork server only."""
+    try:
+        pid = os.fork()
+    except OSError as error:
+        return _NotForked(error.strerror or str(error))
+    if pid:
+        return _Forked(pid)
+    try:
+        _leave_fork_server(ours)
+        become_worker(fds)
+    finally:
+        os._exit(1)
+
+
+def _leave_fork_server(ours: Sequence[_Closable]) -> None:
     """In a new child: let go of everything that is the fork server's."""
     os.close(signal.set_wakeup_fd(-1))
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    for resource in (selector, wakeup, control):
+    for resource in ours:
         resource.close()
 
 

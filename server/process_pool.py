@@ -180,6 +180,7 @@ class ProcessPool:
             self._stop_workers()
         except Exception:
             log.critical("the supervisor has failed; its workers are ended", exc_info=True)
+            self._give_up_start("the supervisor has failed; the log says why")
             raise
         finally:
             self._release()
@@ -283,13 +284,19 @@ class ProcessPool:
                 with contextlib.suppress(OSError):  # what it has sent before is still to be read
                     worker.channel.flush()
                 self._watch(worker)
-            for raw in worker.channel.receive():
-                self._take(worker, decode_from_worker(raw))
+            arrived = worker.channel.receive()
         except (EOFError, OSError):
             self._bury(worker)
-        except (DecodeError, ValueError, RecursionError, OutOfStep) as error:
-            log.error("worker %d talks nonsense and is killed: %s", worker.pid, error)
-            worker.kill("talked nonsense")
+            return
+        for raw in arrived:
+            if worker.distrusted:
+                return
+            try:
+                self._take(worker, _decoded(raw))
+            except OutOfStep as error:
+                log.error("worker %d talks nonsense and is killed: %s", worker.pid, error)
+                worker.distrusted = True
+                worker.kill("talked nonsense")
 
     def _take(self, worker: Worker, message: FromWorker) -> None:
         match message:
@@ -332,6 +339,8 @@ class ProcessPool:
             if worker := self._crew.spawn():
                 self._workers.append(worker)
                 self._selector.register(worker.channel, selectors.EVENT_READ, worker)
+            elif self._crew.failed_starts >= START_TRIES:
+                self._give_up_start("no process can be forked")
             self._watch_fork_server()
 
     def _on_ready(self, worker: Worker) -> None:
@@ -436,3 +445,12 @@ class ProcessPool:
         os.close(self._wake_write)
         os.close(self._wake_read)
         log.info("workers stopped")
+
+
+def _decoded(raw: bytes) -> FromWorker:
+    """The message in a frame; OutOfStep where it is none."""
+    try:
+        message: FromWorker = decode_from_worker(raw)
+    except (DecodeError, ValueError, RecursionError) as error:
+        raise OutOfStep(str(error)) from error
+    return message

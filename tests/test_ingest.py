@@ -41,6 +41,10 @@ weight = "n"
 better_low = ["noise", "never asked"]
 """
 
+GOOD = "Alley,noise,1.5,time,day,2011,3\n"
+LONG = "x" * (csv.field_size_limit() + 1)
+"""A field that the csv module does not take: a file with it cannot be read the slow way."""
+
 Row = tuple[str, str, str | None, str | None, int | None, float, float | None]
 
 
@@ -237,6 +241,15 @@ def test_rows_are_sorted_by_the_keys_then_by_value_and_weight(
     ]
 
 
+@pytest.mark.parametrize("other", ["1", "0.1", "0.12345", "1e18", "1e300", "9007199254740993"])
+def test_negative_zero_is_zero(read: Callable[[str], Table], other: str) -> None:
+    lines = [f"A,q,{level},,,,{n}\n" for level, n in [("-0.0", 2), ("0", 1), (other, 3), ("-0", 4)]]
+    table = read(f"{HEADER}\n{''.join(lines)}")
+    assert table.weight.tolist() == [1.0, 2.0, 4.0, 3.0]
+    assert not np.signbit(table.value).any()
+    assert same(table, read(f"{HEADER}\n{''.join(lines[::-1])}"))
+
+
 def test_columns_have_their_types_and_lie_in_one_piece(read: Callable[[str], Table]) -> None:
     table = read(MEANT_THE_SAME["plain"])
     for name in KEYS:
@@ -248,7 +261,7 @@ def test_columns_have_their_types_and_lie_in_one_piece(read: Callable[[str], Tab
 def test_a_gzipped_file_is_known_by_its_content_not_by_its_name(
     tmp_path: Path, description: Description
 ) -> None:
-    text = MEANT_THE_SAME["plain"].encode()
+    text = f"{HEADER},note\n{GOOD.strip()},{LONG}\n".encode()
     half = len(text) // 2
     plain = read_table(written(tmp_path / "plain.csv.gz", text), description)
     packed = read_table(written(tmp_path / "packed.csv", gzip.compress(text)), description)
@@ -479,11 +492,10 @@ def plain_rows(text: str) -> list[tuple[str, str, float]] | None:
 # Two ways to read
 
 
-def test_a_regular_file_never_needs_the_slow_way(read: Callable[[str], Table]) -> None:
-    """The slow way stops at a field that is longer than the csv module takes."""
-    long = "x" * (csv.field_size_limit() + 1)
-    body = 'A,q,"1,234",sex,"old\n",2011,1,%s\nB,q,,,,,NA,\n\n' % long
-    assert read(f"{HEADER},note\n{body}").rows == 1
+@pytest.mark.parametrize("end", ["\n", "", "\n\n", "\n\r\n\n"])
+def test_a_regular_file_never_needs_the_slow_way(read: Callable[[str], Table], end: str) -> None:
+    body = f'A,q,"1,234",sex,"old\n\n",2011,1,{LONG},\n\nB,q,,,,,NA,"a ""b""\n","c"{end}'
+    assert read(f"{HEADER},note,end\n{body}").rows == 1
 
 
 def test_a_quote_amid_a_text_means_itself(read: Callable[[str], Table]) -> None:
@@ -492,19 +504,30 @@ def test_a_quote_amid_a_text_means_itself(read: Callable[[str], Table]) -> None:
     assert table.value.tolist() == [2.0, 1.0]
 
 
+@pytest.mark.parametrize("note", ["x", LONG], ids=["either way", "the fast way"])
 def test_a_table_larger_than_what_is_read_at_a_time_is_read_whole(
-    read: Callable[[str], Table],
+    read: Callable[[str], Table], note: str
 ) -> None:
-    lines = [f'"{n} , ä\n{n}",q,{n},by,"a ""b""",2011,1\n' for n in range(40_000)]
-    table = read(f"{HEADER}\n{''.join(lines)}\n")
+    lines = [f'"{n} , ä\n\n{n}",q,{n},by,"a ""b""",2011,1,{note}\n' for n in range(3)]
+    lines += [f'"{n} , ä\n\n{n}",q,{n},by,"a ""b""",2011,1,\n' for n in range(3, 40_000)]
+    table = read(f"{HEADER},note\n{''.join(lines)}\n")
     assert len("".join(lines)) > 2 << 19
     assert table.rows == len(table.names.location) == 40_000
     assert table.value.sum() == sum(range(40_000))
 
 
-# What is refused
+def test_a_row_longer_than_what_is_read_at_a_time_is_read_and_checked(
+    tmp_path: Path, description: Description
+) -> None:
+    notes = ",".join(["x" * 100_000] * 12)
+    text = f"{HEADER},note{',' * 11}\nA,q,1,by,x,2011,1,{notes}\nA,q,2,by,x,2011,1,y{',' * 11}\n"
+    path = written(tmp_path / "data.csv", text)
+    assert read_table(path, description).value.tolist() == [1.0, 2.0]
+    written(path, text.encode().replace(b",y,", b",\xff,"))
+    assert refusal(path, description) == f"data file {path}, line 3: is not UTF-8: byte 0xff"
 
-GOOD = "Alley,noise,1.5,time,day,2011,3\n"
+
+# What is refused
 
 REFUSED: dict[str, tuple[str | bytes, int | None, str | None, str]] = {
     "an empty file": ("", None, None, "the file is empty"),
@@ -618,6 +641,14 @@ REFUSED: dict[str, tuple[str | bytes, int | None, str | None, str]] = {
         f"{HEADER}\n{GOOD}Alley,noise,1,time,day,2011,1,\n{GOOD}",
         *(3, None, "has 8 fields, the header has 7"),
     ),
+    "a last row that is too long by nothing": (
+        "n,year,part,by,kind,place,level\n3,2011,,,noise,Alley,1\n3,2011,,,noise,Alley,,",
+        *(3, None, "has 8 fields, the header has 7"),
+    ),
+    "a last row that is too long by nothing beside columns of no role": (
+        f"note,{HEADER},end\nx,{GOOD.strip()},z\nx,{GOOD.strip()},,",
+        *(3, None, "has 10 fields, the header has 9"),
+    ),
     "a line of spaces": (f"{HEADER}\n{GOOD}  \n", 3, None, "has 1 fields, the header has 7"),
     "two lines in one": (
         f"{HEADER}\n{GOOD.strip()}{GOOD}",
@@ -626,6 +657,14 @@ REFUSED: dict[str, tuple[str | bytes, int | None, str | None, str]] = {
     "a quote that is never closed": (
         f'{HEADER}\n{GOOD}Alley,"noise,1,time,day,2011,3\n{GOOD}',
         *(3, None, "is not well-formed CSV: a quote is opened here and never closed"),
+    ),
+    "a quote that is opened at the very end": (
+        f'{HEADER},note\n{GOOD.strip()},"""',
+        *(2, None, "is not well-formed CSV: a quote is opened here and never closed"),
+    ),
+    "a carriage return amid a line": (
+        f"note,{HEADER}\na\rb,{GOOD}",
+        *(2, None, "is not well-formed CSV: new-line character seen in unquoted field"),
     ),
     "text after a closing quote": (
         f'{HEADER}\n{GOOD}Alley,"noise"s,1,time,day,2011,3\n',
@@ -640,7 +679,7 @@ REFUSED: dict[str, tuple[str | bytes, int | None, str | None, str]] = {
         *(3, None, "is not UTF-8: byte 0xdf"),
     ),
     "bytes that are not UTF-8 in a column of no role": (
-        f"{HEADER},note\n{GOOD.strip()},Stra\xdfe\n".encode("latin-1"),
+        f"note,{HEADER}\nStra\xdfe,{GOOD}".encode("latin-1"),
         *(2, None, "is not UTF-8: byte 0xdf"),
     ),
     "a file in UTF-16": (f"{HEADER}\n{GOOD}".encode("utf-16"), 1, None, "is not UTF-8: byte 0xff"),
@@ -711,6 +750,7 @@ TORN = {
     "too long": ["A,q,1,by,x,2011,1,x,,z"],
     "too short and too long by as much": ["A,q,1,by,x,2011,1,x", "A,q,1,by,x,2011,1,x,,"],
     "too long and too short by as much": ["A,q,1,by,x,2011,1,x,y,z", "A,q,1,by,x,2011,1,x"],
+    "too long by a comma between stray quotes": ['A,q,1,by,x,2011,1,6" by 4,x",z'],
     "torn within quotes": ['A,q,1,by,x,2011,1,"x', 'A,q,1,by,x,2011,1,"x,y",'],
 }
 

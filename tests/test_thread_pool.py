@@ -26,10 +26,10 @@ def test_its_workers_are_threads_of_this_process(bench: Bench) -> None:
 
 def test_a_thread_that_is_stuck_is_replaced_and_leaves_when_it_is_done(bench: Bench) -> None:
     gate = bench.gate()
-    stuck = bench.submit("wait_for_file", path=gate.path, time_limit=0.2)
+    stuck = bench.submit("wait_for_file", path=gate.path, time_limit=1)
     gate.begun()
     (busy,) = (w.pid for w in bench.pool.workers() if w.state == "busy")
-    assert bench.heard.wait_for(stuck).reason == "time limit of 0.2 s"
+    assert bench.heard.wait_for(stuck).reason == "time limit of 1 s"
     assert busy not in bench.wait_until_whole(without={busy})
     gate.open()
     wait_until(lambda: busy not in {thread.native_id for thread in threading.enumerate()})

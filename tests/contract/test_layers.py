@@ -17,7 +17,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     for layer in (
         "errors messages channel table interpreter",
         "settings job_state result_locks logging_setup folder_lock dataset stats",
-        "ingest shared_data ledger result_store catalogue pool",
+        "csv_text row_order ingest shared_data ledger result_store catalogue pool",
         "fork_server crew scheduler worker result_writer end_recorder loader",
         "process_pool thread_pool",
         "jobs",
@@ -122,7 +122,7 @@ def test_an_import_is_seen_wherever_it_stands() -> None:
 # -- who may use what -----------------------------------------------------------------
 
 USERS: dict[str, set[str]] = {
-    "polars": {"server.ingest"},
+    "polars": {"server.ingest", "server.row_order"},
     "flask": {"server.endpoints", "server.wsgi"},
     "werkzeug": {"server.endpoints"},
     "sqlite3": {"server.ledger"},

@@ -25,7 +25,7 @@ def test_a_waiting_task_of_a_cancelled_job_never_begins(bench: Bench) -> None:
     for job in waiting:
         bench.pool.cancel(job)
         bench.submitted.discard((job, 0))
-    wait_until(lambda: bench.pool.waiting() == 1)
+    wait_until(lambda: bench.pool.waiting() <= 1)
     for gate in gates:
         gate.open()
     assert decoded(bench.heard.wait_for(spared)) == "spared"

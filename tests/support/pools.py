@@ -18,6 +18,7 @@ import sys
 import termios
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -92,11 +93,20 @@ def children(pid: int) -> set[int]:
 
 def descendants(pid: int) -> set[int]:
     """Every process below `pid`, those included that have ended and are not reaped."""
-    parents = _parents()
-    found = {pid}
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found - {pid}
+    return set().union(*_families(pid).values())
+
+
+def _families(pid: int) -> dict[int, set[int]]:
+    """The children of `pid` and of every process below it."""
+    children: dict[int, set[int]] = {}
+    for child, parent in _parents().items():
+        children.setdefault(parent, set()).add(child)
+    families: dict[int, set[int]] = {}
+    found = [pid]
+    while found:
+        families[found[0]] = children.get(found[0], set())
+        found += families[found.pop(0)]
+    return families
 
 
 def end(pid: int, number: int = signal.SIGKILL) -> bool:
@@ -155,30 +165,49 @@ def unread_bytes() -> int:
 def nothing_left_behind() -> Iterator[None]:
     """After the test no process, thread or descriptor is left that was not there before.
 
-    Orphans are adopted while it runs, so that none escapes the count; what is left all the
+    A pool that outlasts the test has as many workers as before, not the same ones. Orphans
+    are adopted while the test runs, so that none escapes the count; what is left all the
     same is ended here.
     """
     if sys.platform != "linux":
         pytest.skip("needs /proc")
-    me = os.getpid()
-    gc.collect()
-    files, threads, others = open_files(), set(threading.enumerate()), descendants(me)
+    files, threads, before = _kinds_of_files(), set(threading.enumerate()), _living_families()
     _adopt_orphans(True)
     try:
         yield
         with contextlib.suppress(AssertionError):
-            wait_until(lambda: not any(map(alive, descendants(me) - others)), 5.0)
-        left = {pid for pid in descendants(me) - others if alive(pid)}
-        for pid in left:
+            wait_until(lambda: not _strays(before), 5.0)
+        strays = _strays(before)
+        for pid in strays:
             end(pid)
-        wait_until(lambda: not any(map(alive, left)))
-        _reap(descendants(me) - others)
+        wait_until(lambda: not any(map(alive, strays)))
+        _reap(children(os.getpid()) - before.keys())
     finally:
         _adopt_orphans(False)
-    assert not left, f"processes left behind: {left}"
+    assert not strays, f"processes left behind: {strays}"
     wait_until(lambda: set(threading.enumerate()) <= threads, 5.0)
-    gc.collect()
-    assert open_files() == files
+    if _kinds_of_files() - files:
+        gc.collect()
+    assert not _kinds_of_files() - files
+
+
+def _living_families() -> dict[int, set[int]]:
+    families = _families(os.getpid())
+    return {parent: set(filter(alive, offspring)) for parent, offspring in families.items()}
+
+
+def _strays(before: dict[int, set[int]]) -> set[int]:
+    """Who is there beside `before`, save one in the place of each who was there and is not."""
+    strays: set[int] = set()
+    for parent, now in _living_families().items():
+        earlier = before.get(parent, set())
+        if parent == os.getpid() or len(now) > len(earlier):
+            strays |= now - earlier
+    return strays
+
+
+def _kinds_of_files() -> Counter[str]:
+    return Counter(link.partition(":")[0] for link in open_files().values())
 
 
 # -- tables -------------------------------------------------------------------------------

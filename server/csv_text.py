@@ -1,0 +1,240 @@
+"""A CSV file as text: its header, its rows one by one, and whether all of it is in order.
+
+Everything that a careful reader needs to name the file, the line, the column and the reason
+of a fault, and what a fast one needs to know that there is none.
+"""
+
+import csv
+import gzip
+import io
+import math
+import re
+import zlib
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from server.dataset import Description
+from server.errors import DataError
+from server.table import NO_YEAR
+
+_NO_NUMBER = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "NULL"})
+_NUMBER = re.compile(r"[+-]?((\d+|\d{1,3}(,\d{3})+)(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_YEAR = re.compile(r"[+-]?\d{1,9}(\.0*)?", re.ASCII)
+_GZIP, _BOM = b"\x1f\x8b", b"\xef\xbb\xbf"
+_NEWLINE, _RETURN, _QUOTE, _COMMA = b'\n\r",'
+_BEFORE_QUOTED = np.isin(np.arange(256), list(b',\n"'))
+_AFTER_QUOTED = np.isin(np.arange(256), list(b',\r\n"'))
+_PIECE = 1 << 19  # bytes, so that a piece stays in a core's cache
+
+_Array = npt.NDArray[Any]
+
+
+class Doubt(Exception):
+    """Something is not as it should be; its text is the reason, where the finder knows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The header of a file, the line it ends on, and the position of each role's column."""
+
+    path: Path
+    header: tuple[str, ...]
+    line: int
+    roles: Mapping[str, int]
+
+    def column(self, role: str) -> str:
+        return self.header[self.roles[role]]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[io.BufferedIOBase]:
+    with path.open("rb") as raw:
+        if raw.peek(len(_GZIP)).startswith(_GZIP):
+            with gzip.GzipFile(fileobj=raw) as unpacked:
+                yield unpacked
+        else:
+            yield raw
+
+
+def _lines(path: Path) -> Generator[str]:
+    line = 0
+    try:
+        with _opened(path) as stream:
+            for line, text in enumerate(stream, 1):
+                yield (text.removeprefix(_BOM) if line == 1 else text).decode()
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise DataError(path, f"is not UTF-8: byte {byte:#04x}", line=line) from None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(path, f"the gzip data are damaged: {error}", line=line + 1) from None
+    except OSError as error:
+        raise DataError(path, error.strerror or str(error)) from None
+
+
+def _records(path: Path) -> Generator[tuple[int, list[str]]]:
+    """The rows that are not blank, the header first, each with the line that it ends on."""
+    begin = 1
+    with closing(_lines(path)) as lines:
+        reader = csv.reader(lines, strict=True)
+        try:
+            for fields in reader:
+                if fields:
+                    yield reader.line_num, fields
+                begin = reader.line_num + 1
+        except csv.Error as error:
+            unclosed = str(error) == "unexpected end of data"
+            reason = "a quote is opened here and never closed" if unclosed else str(error)
+            raise DataError(path, f"is not well-formed CSV: {reason}", line=begin) from None
+
+
+def read_layout(path: Path, description: Description) -> Layout:
+    """The layout of the file, by its header; DataError where a role has no column in it."""
+    with closing(_records(path)) as records:
+        line, fields = next(records, (0, []))
+    if not line:
+        raise DataError(path, "the file is empty")
+    layout = Layout(path, tuple(name.strip() for name in fields), line, {})
+    accepted = description.columns.by_role().items()
+    roles = {role: _position(layout, role, names) for role, names in accepted}
+    return Layout(path, layout.header, line, roles)
+
+
+def _position(layout: Layout, role: str, accepted: tuple[str, ...]) -> int:
+    path, header, line = layout.path, layout.header, layout.line
+    name = next((name for name in accepted if name in header), None)
+    if name is None:
+        wanted, found = (", ".join(map(_quoted, names)) for names in (accepted, header))
+        reason = f"no column for the {role}: none is named {wanted}; there are {found}"
+        raise DataError(path, reason, line=line)
+    if header.count(name) > 1:
+        raise DataError(path, "stands more than once in the header", line=line, column=name)
+    return header.index(name)
+
+
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")
+
+
+def number(text: str) -> float | None:
+    """The number that a cell spells, None where it is missing; Doubt where it is neither."""
+    bare = text.strip()
+    if bare in _NO_NUMBER:
+        return None
+    value = float(bare.replace(",", "")) if _NUMBER.fullmatch(bare) else math.nan
+    if not math.isfinite(value):
+        raise Doubt(f"{_quoted(text)} is not a finite number")
+    return value
+
+
+def _weight(text: str) -> float | None:
+    weight = number(text)
+    if weight is not None and weight < 0:
+        raise Doubt(f"{_quoted(text)} is negative")
+    return weight
+
+
+def year(text: str) -> int:
+    """The year that a cell spells, NO_YEAR where it is missing; Doubt where it is neither."""
+    bare = text.strip()
+    if bare in _NO_NUMBER:
+        return NO_YEAR
+    if not _YEAR.fullmatch(bare) or abs(whole := int(bare.partition(".")[0])) > 9999:
+        raise Doubt(f"{_quoted(text)} is not a year")
+    return whole
+
+
+_CELLS: Mapping[str, Callable[[str], object]] = {"value": number, "weight": _weight, "year": year}
+
+
+def checked_rows(layout: Layout) -> Generator[list[str]]:
+    """Every row's cells of the roles, in their order; DataError at the first fault."""
+    with closing(_records(layout.path)) as records:
+        next(records)
+        for line, fields in records:
+            yield _checked(layout, line, fields)
+
+
+def _checked(layout: Layout, line: int, fields: list[str]) -> list[str]:
+    """The cells of the roles, in their order."""
+    if len(fields) != len(layout.header):
+        reason = f"has {len(fields)} fields, the header has {len(layout.header)}"
+        raise DataError(layout.path, reason, line=line)
+    cells = {role: fields[position] for role, position in layout.roles.items()}
+    for role in (role for role in _CELLS if role in cells):
+        try:
+            _CELLS[role](cells[role])
+        except Doubt as doubt:
+            column = layout.column(role)
+            raise DataError(layout.path, str(doubt), line=line, column=column) from None
+    for role in ("question", "location"):
+        if not cells[role].strip() and number(cells["value"]) is not None:
+            reason, column = f"a row with a value has no {role}", layout.column(role)
+            raise DataError(layout.path, reason, line=line, column=column)
+    return list(cells.values())
+
+
+def blank_lines(layout: Layout) -> int:
+    """How many lines below the header hold nothing; those within quotes do not count."""
+    count = 0
+    for codes, quotes, quoted in pieces(layout):
+        ends = np.flatnonzero(codes == _NEWLINE)
+        lengths, ends = np.diff(ends), ends[1:]
+        blank = ends[(lengths == 1) | ((lengths == 2) & (codes[ends - 1] == _RETURN))]
+        within = (np.searchsorted(quotes, blank) + quoted) % 2
+        count += int(np.count_nonzero(within == 0))
+    return count
+
+
+def pieces(layout: Layout) -> Iterator[tuple[_Array, _Array, int]]:
+    """The bytes below the header in pieces, the places of the quotes, and if it begins in one.
+
+    A piece is whole lines after a newline. Doubt where it is no UTF-8, where a carriage
+    return ends no line, or where a quote is neither at the edge of a field nor doubled: only
+    without such quotes do polars and csv.reader cut the text alike.
+    """
+    quoted, mask = 0, np.empty(_PIECE, bool)
+    for codes in _whole_lines(layout):
+        here = mask[: len(codes)]
+        if codes.max() >= 0x80:
+            codes.tobytes().decode()
+        if np.equal(codes, _RETURN, out=here).any():
+            require(bool((codes[np.flatnonzero(here) + 1] == _NEWLINE).all()))
+        quotes = np.flatnonzero(np.equal(codes, _QUOTE, out=here))
+        opening, closing = quotes[quoted::2], quotes[1 - quoted :: 2]
+        require(bool(_BEFORE_QUOTED[codes[opening - 1]].all()))
+        require(bool(_AFTER_QUOTED[codes[closing + 1]].all()))
+        yield codes, quotes, quoted
+        quoted = (quoted + len(quotes)) % 2
+    require(not quoted)
+
+
+def _whole_lines(layout: Layout) -> Iterator[_Array]:
+    """The bytes below the header in pieces of whole lines, each piece after a newline."""
+    piece, held = bytearray(b"\n".ljust(_PIECE)), 1
+    codes = np.frombuffer(piece, np.uint8)
+    with _opened(layout.path) as stream:
+        for _ in range(layout.line):
+            stream.readline()
+        while read := stream.readinto(memoryview(piece)[held:]):
+            filled = held + read
+            end = piece.rfind(b"\n", 0, filled) + 1
+            yield codes[:end]
+            held = 1 + filled - end
+            piece[1:held] = piece[end:filled]
+            require(held < _PIECE)
+    if held > 1:
+        require(piece[held - 1] != _COMMA)  # polars overlooks an empty field at the very end
+        piece[held] = _NEWLINE
+        yield codes[: held + 1]
+
+
+def require(in_order: bool) -> None:
+    """Doubt, unless all is in order."""
+    if not in_order:
+        raise Doubt
