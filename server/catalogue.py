@@ -8,7 +8,8 @@ import json
 from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 from itertools import pairwise
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 import msgspec
 import numpy as np
@@ -113,11 +114,21 @@ def _fields(statistic: Statistic) -> list[Json]:
     return [
         {
             "name": field.name,
-            "type": getattr(field.type, "__name__", str(field.type)),
+            "type": _type_name(field.type),
             "required": field.required,
         }
         for field in msgspec.structs.fields(statistic.request)
     ]
+
+
+def _type_name(kind: Any) -> str:
+    """How a field's type is called in messages: `float` also where it is bounded or optional."""
+    kinds = [each for each in get_args(kind) if each is not type(None)]
+    if get_origin(kind) in (UnionType, Union) and len(kinds) == 1:
+        return _type_name(kinds[0])
+    if hasattr(kind, "__metadata__"):
+        return _type_name(kind.__origin__)
+    return getattr(kind, "__name__", str(kind))
 
 
 def field_list(statistic: Statistic) -> str:

@@ -5,6 +5,7 @@ ledger and its file alone, so memory does not grow with the jobs of the past.
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ from server.result_locks import ResultLocks
 from server.result_store import RUNNING, ResultStore
 from server.result_writer import Answer, ResultWriter
 from server.settings import Settings
-from server.stats.statistic import Json, Statistic
+from server.stats.statistic import JobRequest, Json, Statistic
 
 CLOSE_SECONDS = 5.0
 """How long workers have to leave after the last job of a drained server."""
@@ -47,6 +48,7 @@ class Job:
     statistic: str
     request: msgspec.Raw
     parts: int
+    time_limit: float  # seconds
     state: JobState = JobState.QUEUED
     started_at: float | None = None
     partials: dict[int, msgspec.Raw] = field(default_factory=dict)
@@ -91,11 +93,13 @@ class Jobs:
 
     # -- clients ----------------------------------------------------------------------
 
-    def submit(self, statistic: Statistic, request: Any) -> int:
+    def submit(self, statistic: Statistic, request: JobRequest) -> int:
         """Accept a job; its id, once it is certain that it ends in exactly one final state.
 
-        Raises ShuttingDown, QueueFull or StorageError; then nothing is kept and no id used.
+        Raises BadRequest, ShuttingDown, QueueFull or StorageError; then nothing is kept and no
+        id used.
         """
+        self._check_time_limit(request)
         parts = self._plan(statistic, request)
         text = msgspec.json.encode(request)
         self._reserve()
@@ -105,8 +109,13 @@ class Jobs:
         except BaseException:
             self._release()
             raise
-        self._run(Job(job_id, statistic.name, msgspec.Raw(text), len(parts)), parts)
+        self._run(self._job(job_id, statistic.name, request, text, parts), parts)
         return job_id
+
+    def _check_time_limit(self, request: JobRequest) -> None:
+        most = self._settings.job_timeout
+        if request.timeout_s is not None and request.timeout_s > most:
+            raise BadRequest(f"timeout_s is {request.timeout_s:g}; at most {most:g} s are allowed")
 
     def cancel(self, job_id: int) -> None:
         """End the job as cancelled, whether it waits or runs; returns when it has ended.
@@ -240,15 +249,21 @@ class Jobs:
             self._fail_unrunnable(record, str(error))
             return
         log.info("job %d: taken up again", record.id)
-        text = msgspec.Raw(msgspec.json.encode(request))
-        self._run(Job(record.id, statistic.name, text, len(parts)), parts)
+        text = msgspec.json.encode(request)
+        self._run(self._job(record.id, statistic.name, request, text, parts), parts)
+
+    def _job(
+        self, job_id: int, statistic: str, request: JobRequest, text: bytes, parts: Sequence[object]
+    ) -> Job:
+        limit = min(request.timeout_s or math.inf, self._settings.job_timeout)
+        return Job(job_id, statistic, msgspec.Raw(text), len(parts), limit)
 
     def _plan(self, statistic: Statistic, request: Any) -> list[msgspec.Raw]:
         parts = statistic.plan(self.catalogue.table, request)
         return [msgspec.Raw(msgspec.json.encode(part)) for part in parts]
 
     def _fail_unrunnable(self, record: JobRecord, reason: str) -> None:
-        job = Job(record.id, record.statistic, msgspec.Raw(record.request.encode()), 0)
+        job = Job(record.id, record.statistic, msgspec.Raw(record.request.encode()), 0, 0.0)
         self._track(job)
         self._finish(job, JobState.FAILED, None, f"it cannot be run on the present data: {reason}")
 
@@ -270,7 +285,7 @@ class Jobs:
     def _submit_task(self, job: Job, part: int, kind: TaskKind, work: msgspec.Raw) -> None:
         task = Task(job.id, part, kind, job.statistic, job.request, work)
         try:
-            self._pool.submit(Order(task, self._settings.job_timeout, self._settings.max_attempts))
+            self._pool.submit(Order(task, job.time_limit, self._settings.max_attempts))
         except ValueError as error:
             self._finish(job, JobState.FAILED, None, str(error))
 

@@ -12,7 +12,7 @@ from server.catalogue import Catalogue, nearest
 from server.dataset import Columns, Description, Synonyms
 from server.errors import BadRequest, UnknownName
 from server.stats import STATISTICS
-from server.stats.statistic import QuestionRequest, StateRequest, Statistic
+from server.stats.statistic import JobRequest, QuestionRequest, StateRequest, Statistic
 from tests.support.tables import Row, table_of
 
 OBESITY = "Percent of adults aged 18 years and older who have obesity"
@@ -100,7 +100,7 @@ def test_a_name_that_the_table_has_is_not_put_into_another(catalogue: Catalogue)
 
 
 def test_a_request_without_names_is_not_looked_at() -> None:
-    class Loose(msgspec.Struct, frozen=True):
+    class Loose(JobRequest, frozen=True):
         number: int
         question: str | None = None
 
@@ -162,7 +162,7 @@ def test_what_is_not_the_statistic_s_fields_is_refused_with_their_list(
 ) -> None:
     said = refusal(catalogue, json.dumps(body))
     assert reason in said
-    assert said.endswith("; the fields are: question (str), state (str)")
+    assert said.endswith("; the fields are: question (str), state (str), timeout_s (float)")
 
 
 def test_an_unknown_name_is_told_with_the_nearest(catalogue: Catalogue) -> None:
@@ -280,6 +280,7 @@ def test_every_statistic_is_described(catalogue: Catalogue) -> None:
         "fields": [
             {"name": "question", "type": "str", "required": True},
             {"name": "state", "type": "str", "required": True},
+            {"name": "timeout_s", "type": "float", "required": False},
         ],
     }
 

@@ -13,11 +13,9 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import msgspec
-
 from server.settings import ROOT, Settings, Variable
 from server.stats import STATISTICS
-from server.stats.statistic import Statistic
+from server.stats.statistic import JobRequest, Statistic
 
 README = Path("README.md")
 SETTINGS = Path("docs/settings.md")
@@ -67,13 +65,19 @@ def statistics_table(statistics: Mapping[str, Statistic]) -> str:
     rows = [
         (
             f"`/api/{row.name}`",
-            ", ".join(f"`{field.name}`" for field in msgspec.structs.fields(row.request)),
+            ", ".join(f"`{name}`" for name in _own_fields(row)),
             _promise(row.partial.__doc__ or ""),
             row.summary,
         )
         for row in statistics.values()
     ]
     return _table(("`POST`", "fields of the body", "`data` of the answer", "what it is"), rows)
+
+
+def _own_fields(statistic: Statistic) -> list[str]:
+    """The fields of a request without those that every request may have."""
+    common = set(JobRequest.__struct_fields__)
+    return [name for name in statistic.request.__struct_fields__ if name not in common]
 
 
 def _promise(docstring: str) -> str:

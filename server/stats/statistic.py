@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from server.table import Table
 
@@ -12,7 +13,15 @@ Json = Any
 """A value that JSON can carry: None, bool, int, float, str, list, or dict with str keys."""
 
 
-class QuestionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class JobRequest(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """What any request may say about the job itself; a statistic does not look at it."""
+
+    timeout_s: Annotated[float, Meta(gt=0)] | None = None
+
+
+class QuestionRequest(JobRequest, frozen=True, forbid_unknown_fields=True):
     """A request about one question."""
 
     question: str
@@ -47,7 +56,7 @@ class Statistic:
 
     name: str
     summary: str
-    request: type[msgspec.Struct]
+    request: type[JobRequest]
     partial: Callable[[Table, Any, Json], Json]
     plan: Callable[[Table, Any], Sequence[Json]] = one_part
     combine: Callable[[Any, Sequence[Json]], Json] = only_partial

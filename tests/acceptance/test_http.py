@@ -88,7 +88,11 @@ def test_statistics_name_their_address_and_fields(server: RunningServer) -> None
     listed = {each["name"]: each for each in server.get("/api/statistics")["data"]}
     assert len(listed) == 9
     assert listed["state_mean"]["path"] == "/api/state_mean"
-    assert [field["name"] for field in listed["state_mean"]["fields"]] == ["question", "state"]
+    assert [field["name"] for field in listed["state_mean"]["fields"]] == [
+        "question",
+        "state",
+        "timeout_s",
+    ]
 
 
 @pytest.mark.parametrize(

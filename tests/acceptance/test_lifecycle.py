@@ -27,7 +27,8 @@ def file_of(server: RunningServer, job_id: int) -> Path:
 
 def gunicorn_worker(server: RunningServer) -> int:
     """The pid of the process that serves; it holds the results folder."""
-    return int((server.results / ".ledger" / "lock").read_text())
+    lock = server.results / ".ledger" / "lock"
+    return int(wait_for(lock.read_text, "the holder of the folder is told"))
 
 
 def open_gate(gate: Path) -> None:
@@ -123,6 +124,16 @@ def test_a_job_beyond_its_time_fails_and_says_so(tmp_path: Path) -> None:
     with running_server(tmp_path, configuration=FOR_TESTS, SPORTIV_JOB_TIMEOUT="0.5") as server:
         answer = server.result(server.submit("spin", seconds=600))
         assert answer == {"status": "error", "reason": "time limit of 0.5 s"}
+
+
+def test_a_request_may_have_less_time_but_not_more(tmp_path: Path) -> None:
+    with running_server(tmp_path, configuration=FOR_TESTS, SPORTIV_JOB_TIMEOUT="600") as server:
+        answer = server.result(server.submit("spin", seconds=600, timeout_s=0.3))
+        assert answer == {"status": "error", "reason": "time limit of 0.3 s"}
+        for timeout, word in ((601, "at most 600 s"), (0, "> 0"), (-1, "> 0"), ("1", "timeout_s")):
+            refused = server.ask("POST", "/api/echo", {"timeout_s": timeout})
+            assert refused.status == 400
+            assert word in refused.json["reason"]
 
 
 def test_a_job_of_many_parts_is_combined(tmp_path: Path) -> None:

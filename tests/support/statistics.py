@@ -11,14 +11,12 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from server.stats import STATISTICS as REAL
-from server.stats.statistic import Json, Statistic
+from server.stats.statistic import JobRequest, Json, Statistic
 from server.table import Table
 
 
-class Anything(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Anything(JobRequest, frozen=True, forbid_unknown_fields=True):
     """A request with a few loose fields for the statistics below."""
 
     value: Any = None
