@@ -201,9 +201,12 @@ def _pool(jobs: Jobs) -> Response:
 
 
 def _healthz(jobs: Jobs) -> Response:
-    if jobs.healthy:
-        return _answer({"status": "ok"})
-    return _unavailable("no worker is ready")
+    if trouble := jobs.storage_trouble:
+        return _unavailable(f"degraded: {trouble}")
+    trouble = jobs.pool_trouble
+    if not jobs.can_compute:
+        return _unavailable(f"degraded: {trouble or 'no worker is ready'}")
+    return _answer({"status": "degraded", "reason": trouble} if trouble else {"status": "ok"})
 
 
 def _readyz(jobs: Jobs) -> Response:
@@ -233,7 +236,7 @@ def _on_error(error: Exception) -> Response:
             log.error("%s %s failed", request.method, request.path, exc_info=error)
             status, body = 500, _error_body("the server has made a mistake; its log says more")
     answer = _answer(body, status)
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+    if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.INSUFFICIENT_STORAGE):
         answer.headers["Retry-After"] = RETRY_AFTER
     if isinstance(error, HTTPException):
         allowed = getattr(error, "valid_methods", None)

@@ -61,6 +61,12 @@ class StorageError(SportivError):
     status = 503
 
 
+class StorageFull(StorageError):
+    """The disk refused because it is full."""
+
+    status = 507
+
+
 class BadRequest(SportivError):
     """The request's body or fields are not what the address asks for."""
 
@@ -110,6 +116,12 @@ class AlreadyEnded(SportivError):
 
 class QueueFull(SportivError):
     """As many jobs wait as the server accepts; the client may try again later."""
+
+    status = 503
+
+
+class NoWorkers(SportivError):
+    """No worker can be started, so that nothing would become of a new job for now."""
 
     status = 503
 

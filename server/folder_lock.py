@@ -28,8 +28,13 @@ def holding_folder(folder: Path) -> Iterator[None]:
             raise StartError(
                 f"the results folder {folder.parent} is held by another server, process {holder}"
             ) from None
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            raise StartError(
+                f"the results folder {folder.parent} cannot be written to: {error}"
+            ) from error
         yield
     finally:
         os.close(fd)

@@ -11,6 +11,9 @@
 A job is QUEUED from its acceptance until a worker begins with its first task. DONE, FAILED
 and CANCELLED are final. A queued job fails where it can no longer be run, for instance
 because the table has changed since it was accepted.
+
+A server that takes up a job of an earlier one begins with it as QUEUED again; so does one
+that finds the result of a DONE job damaged, for then the job counts as never having ended.
 """
 
 from enum import StrEnum

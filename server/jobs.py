@@ -19,9 +19,11 @@ from server.end_recorder import EndRecorder
 from server.errors import (
     AlreadyEnded,
     BadRequest,
+    NoWorkers,
     QueueFull,
     ShuttingDown,
     SportivError,
+    StorageError,
     UnknownJob,
 )
 from server.job_state import JobState, change
@@ -29,7 +31,7 @@ from server.ledger import Ending, JobRecord, Ledger
 from server.messages import Task, TaskKind
 from server.pool import Attempt, Order, Outcome, Pool
 from server.result_locks import ResultLocks
-from server.result_store import RUNNING, ResultStore
+from server.result_store import RUNNING, ResultStore, checksum
 from server.result_writer import Answer, ResultWriter
 from server.settings import Settings
 from server.stats.statistic import JobRequest, Json, Statistic
@@ -54,6 +56,7 @@ class Job:
     partials: dict[int, msgspec.Raw] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
     ending: bool = False  # its answer is on the way to the disk
+    end: Ending | None = None  # as soon as the answer is there
     abandoned: bool = False  # what is left of its tasks is of no use
 
 
@@ -76,7 +79,7 @@ class Jobs:
         self._ledger = ledger
         self._store = store
         self._settings = settings
-        self._changed = threading.Condition()  # guards the three below
+        self._changed = threading.Condition(threading.RLock())  # guards the three below
         self._unfinished = 0
         self._draining = False
         self._hurried = False
@@ -96,8 +99,8 @@ class Jobs:
     def submit(self, statistic: Statistic, request: JobRequest) -> int:
         """Accept a job; its id, once it is certain that it ends in exactly one final state.
 
-        Raises BadRequest, ShuttingDown, QueueFull or StorageError; then nothing is kept and no
-        id used.
+        Raises BadRequest, ShuttingDown, QueueFull, NoWorkers or StorageError; then nothing is
+        kept and no id used.
         """
         self._check_time_limit(request)
         parts = self._plan(statistic, request)
@@ -134,20 +137,42 @@ class Jobs:
     def result(self, job_id: int) -> bytes:
         """What the job's file holds, or what it would while the job has not ended.
 
-        UnknownJob where there is no such job, or its file is gone.
+        UnknownJob where there is no such job, or its file is gone. A result that was damaged
+        is computed again: the job is running then.
         """
         job = self._live.get(job_id)
-        if job is None:
-            record = self._ledger.record(job_id)
-            if record is None:
-                raise UnknownJob
-            unfinished = not record.state.final
-        else:
-            unfinished = not job.state.final
-        content = RUNNING if unfinished else self._store.read(job_id)
+        end = self._ledger.record(job_id) if job is None else job.end
+        if job is None and end is None:
+            raise UnknownJob
+        if end is None or not end.state.final:
+            return RUNNING
+        content = self._store.read(job_id)
+        if content and content != RUNNING and end.checksum in (None, checksum(content)):
+            return content
+        if end.state is not JobState.DONE and (content is not None or end.checksum is None):
+            return _error_content(end.reason)
         if content is None:
             raise UnknownJob
-        return content
+        if isinstance(end, JobRecord) and self.compute_again(end):
+            return RUNNING
+        raise StorageError(f"the result of job {job_id} is damaged; it will be computed again")
+
+    def compute_again(self, record: JobRecord) -> bool:
+        """Run a job once more whose result is damaged; whether it runs now.
+
+        The damaged file is set aside. A server that shuts down leaves the job to the next one.
+        """
+        with self._changed:
+            if self._draining:
+                return False
+            if record.id in self._live:
+                return True
+            if not self._ledger.reopen(record.id):
+                return False
+            aside = self._store.set_aside(record.id)
+            log.error("job %d: its result is damaged, now %s; it runs again", record.id, aside)
+            self._resume(record)
+            return True
 
     def states(self, after: int = 0, limit: int = 10_000) -> list[tuple[int, JobState]]:
         """(id, state) of up to `limit` jobs above id `after`, by id."""
@@ -177,9 +202,26 @@ class Jobs:
         }
 
     @property
-    def healthy(self) -> bool:
+    def can_compute(self) -> bool:
         """Whether at least one worker is ready, or none is wanted any more."""
         return self.draining or any(each.state != "starting" for each in self._pool.workers())
+
+    @property
+    def pool_trouble(self) -> str | None:
+        """What keeps the pool from being whole, in words; None where nothing does."""
+        return None if self.draining else self._pool.trouble
+
+    @property
+    def storage_trouble(self) -> str | None:
+        """What keeps jobs and results from being written, in words; found out by trying."""
+        if refused := self._writer.refused:
+            return f"{refused} results cannot be written"
+        try:
+            self._ledger.check_in_place()
+            self._store.check_writable()
+        except OSError as error:
+            return f"the results folder cannot be written to: {error}"
+        return None
 
     # -- the end ----------------------------------------------------------------------
 
@@ -226,6 +268,8 @@ class Jobs:
                 raise ShuttingDown
             if self._unfinished >= self._settings.max_queued:
                 raise QueueFull(f"{self._unfinished} jobs wait already; try again later")
+            if self._pool.trouble and not self._pool.workers():
+                raise NoWorkers(f"nothing can be computed at present: {self._pool.trouble}")
             self._unfinished += 1
 
     def _release(self) -> None:
@@ -346,7 +390,7 @@ class Jobs:
         if data is not None:
             content = b'{"status":"done","data":' + bytes(data) + b"}"
         else:
-            content = msgspec.json.encode({"status": "error", "reason": reason})
+            content = _error_content(reason)
         self._writer.put(Answer(ending, content))
         return True
 
@@ -355,6 +399,7 @@ class Jobs:
     def on_ended(self, ending: Ending) -> None:
         """The job's file is in place: from now on the job has ended for everyone."""
         job = self._live[ending.id]
+        job.end = ending
         job.state = change(job.state, ending.state)
         self._release()
         self._recorder.put(ending)
@@ -363,3 +408,7 @@ class Jobs:
         """The ledger knows these ends: memory may forget the jobs."""
         for ending in endings:
             del self._live[ending.id]
+
+
+def _error_content(reason: str | None) -> bytes:
+    return msgspec.json.encode({"status": "error", "reason": reason})

@@ -5,6 +5,8 @@ everything that waits by then, so that ten requests at once cost one flush, and 
 costs no detour over another thread.
 """
 
+import errno
+import os
 import sqlite3
 import threading
 from collections import deque
@@ -17,7 +19,7 @@ from typing import Any, Self
 
 import msgspec
 
-from server.errors import StorageError
+from server.errors import StorageError, StorageFull
 from server.job_state import JobState
 from server.settings import Durability
 
@@ -32,15 +34,25 @@ CREATE TABLE IF NOT EXISTS jobs (
     started_at  REAL,
     ended_at    REAL,
     reason      TEXT,                               -- why it did not end well
-    attempts    TEXT NOT NULL DEFAULT '[]'          -- JSON: workers that died at it
+    attempts    TEXT NOT NULL DEFAULT '[]',         -- JSON: workers that died at it
+    checksum    INTEGER                             -- of the result file; null where there is none
 );
 CREATE INDEX IF NOT EXISTS not_ended ON jobs (id) WHERE state = 'queued';
-PRAGMA user_version = 1;
+CREATE INDEX IF NOT EXISTS by_end ON jobs (ended_at) WHERE ended_at IS NOT NULL;
+PRAGMA user_version = 2;
 """
+
+_VERSION = 2
+_UPGRADES = {1: "ALTER TABLE jobs ADD COLUMN checksum INTEGER"}
+"""What makes a file of version n one of version n + 1."""
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One job as the ledger knows it. `request` and `attempts` are JSON texts."""
+    """One job as the ledger knows it. `request` and `attempts` are JSON texts.
+
+    `checksum` is that of the result file, as `result_store.checksum` makes it; None where no
+    file was written, or by a version that took none.
+    """
 
     id: int
     statistic: str
@@ -52,6 +64,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: float | None
     reason: str | None
     attempts: str
+    checksum: int | None
 
 
 _END = """
@@ -61,8 +74,15 @@ UPDATE jobs SET
     started_at = json_extract(ended.value, '$.started_at'),
     ended_at = json_extract(ended.value, '$.ended_at'),
     reason = json_extract(ended.value, '$.reason'),
-    attempts = json_extract(ended.value, '$.attempts')
+    attempts = json_extract(ended.value, '$.attempts'),
+    checksum = json_extract(ended.value, '$.checksum')
 FROM json_each(?) AS ended WHERE jobs.id = json_extract(ended.value, '$.id')
+"""
+
+_REOPEN = """
+UPDATE jobs SET state = 'queued', started_at = NULL, ended_at = NULL, reason = NULL,
+    attempts = '[]', checksum = NULL
+WHERE id = ? AND state = 'done'
 """
 
 _COLUMNS = ", ".join(JobRecord.__struct_fields__)
@@ -78,6 +98,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: float
     reason: str | None = None
     attempts: str = "[]"
+    checksum: int | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -105,12 +126,13 @@ class Ledger:
 
     def __enter__(self) -> Self:
         """Open the file, making it where it is missing; StorageError where that fails."""
-        with _as_storage_error("cannot open the ledger"), ExitStack() as opened:
+        with _as_storage_error(f"cannot open the ledger {self._path}"), ExitStack() as opened:
             self._path.touch(0o600)  # SQLite gives its other files the same permissions
+            self._file = _identity(self._path)
             self._writer = opened.enter_context(closing(self._connect()))
             self._writer.execute("PRAGMA journal_mode = WAL")
             self._writer.execute(f"PRAGMA synchronous = {self._synchronous}")
-            self._writer.executescript(_SCHEMA)
+            self._bring_up_to_date()
             self._last_id = self._greatest_id()
             self._reader = opened.enter_context(closing(self._connect()))
             opened.pop_all()
@@ -127,6 +149,15 @@ class Ledger:
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+
+    def _bring_up_to_date(self) -> None:
+        """Make a new file's tables, or those of an older version into the present ones."""
+        (version,) = self._writer.execute("PRAGMA user_version").fetchone()
+        if version > _VERSION:
+            raise sqlite3.DatabaseError(f"it was written by a newer server (version {version})")
+        for older in range(version or _VERSION, _VERSION):
+            self._writer.execute(_UPGRADES[older])
+        self._writer.executescript(_SCHEMA)
 
     def _greatest_id(self) -> int:
         """The last id that was ever given, whether its job is still here or not."""
@@ -147,7 +178,7 @@ class Ledger:
             if mine.id is None and mine.error is None:
                 self._accept_all()
         if mine.error is not None:
-            raise StorageError(f"the job cannot be recorded: {mine.error}") from mine.error
+            raise _storage_error("the job cannot be recorded", mine.error) from mine.error
         assert mine.id is not None
         return mine.id
 
@@ -162,6 +193,7 @@ class Ledger:
         rows = [(job_id, *each.row) for job_id, each in enumerate(batch, start=first)]
         places = ", ".join(["(?, ?, ?, ?, ?, ?)"] * len(rows))
         try:
+            self.check_in_place()
             self._writer.execute(
                 "INSERT INTO jobs (id, statistic, request, fingerprint, state, accepted_at)"
                 f" VALUES {places}",
@@ -181,7 +213,27 @@ class Ledger:
         """Record, in one commit, how these jobs ended; StorageError where the disk refuses."""
         rows = msgspec.json.encode(endings).decode()
         with _as_storage_error("the end of a job cannot be recorded"), self._commit_lock:
+            self.check_in_place()
             self._writer.execute(_END, [rows])
+
+    def reopen(self, job_id: int) -> bool:
+        """Record that a job that was done has not ended after all; whether there is such a job."""
+        with _as_storage_error("the job cannot be recorded"), self._commit_lock:
+            return self._writer.execute(_REOPEN, [job_id]).rowcount > 0
+
+    def remove(self, job_ids: Sequence[int]) -> None:
+        """Forget those of these jobs that have ended, in one commit; no id is given again."""
+        with _as_storage_error("old jobs cannot be removed"), self._commit_lock:
+            self._writer.execute(
+                "DELETE FROM jobs"
+                " WHERE ended_at IS NOT NULL AND id IN (SELECT value FROM json_each(?))",
+                [msgspec.json.encode(job_ids).decode()],
+            )
+
+    def check_in_place(self) -> None:
+        """OSError where the file has been removed: SQLite would go on writing to what is gone."""
+        if _identity(self._path) != self._file:
+            raise FileNotFoundError(errno.ENOENT, "the ledger's file has been removed", self._path)
 
     # -- reading ----------------------------------------------------------------------
 
@@ -202,7 +254,27 @@ class Ledger:
         )
         return [(job_id, JobState(state)) for job_id, state in rows]
 
-    def _read(self, query: str, *values: int) -> list[tuple[Any, ...]]:
+    def ended(self, after: int, limit: int) -> list[JobRecord]:
+        """Up to `limit` jobs that have ended, with an id above `after`, by id."""
+        rows = self._read(
+            f"SELECT {_COLUMNS} FROM jobs"
+            " WHERE id > ? AND ended_at IS NOT NULL ORDER BY id LIMIT ?",
+            *(after, limit),
+        )
+        return [_record(row) for row in rows]
+
+    def ended_before(self, moment: float, limit: int) -> list[int]:
+        """The ids of up to `limit` jobs that ended before `moment`, the oldest first."""
+        rows = self._read(
+            "SELECT id FROM jobs WHERE ended_at < ? ORDER BY ended_at, id LIMIT ?", moment, limit
+        )
+        return [job_id for (job_id,) in rows]
+
+    def count_ended(self) -> int:
+        """How many jobs on record have ended."""
+        return int(self._read("SELECT count(*) FROM jobs WHERE ended_at IS NOT NULL")[0][0])
+
+    def _read(self, query: str, *values: float) -> list[tuple[Any, ...]]:
         with _as_storage_error("the ledger cannot be read"), self._read_lock:
             return self._reader.execute(query, values).fetchall()
 
@@ -216,4 +288,19 @@ def _as_storage_error(what: str) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        raise StorageError(f"{what}: {error}") from error
+        raise _storage_error(what, error) from error
+
+
+def _storage_error(what: str, error: Exception) -> StorageError:
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    full |= getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return (StorageFull if full else StorageError)(f"{what}: {error}")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells the file at `path` from another one that takes its name; None without one."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - one call per commit
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino

@@ -85,6 +85,10 @@ class Pool(Protocol):
 
     backend: str
 
+    @property
+    def trouble(self) -> str | None:
+        """What keeps the pool from being whole, in words; None where nothing does."""
+
     def submit(self, order: Order) -> None:
         """Queue a task; returns at once. ValueError where it is too long for a pipe."""
 

@@ -139,6 +139,11 @@ class ProcessPool:
         self._inbox.append(job)
         self._wake()
 
+    @property
+    def trouble(self) -> str | None:
+        """What keeps the pool from being whole, in words; None where nothing does."""
+        return None
+
     def workers(self) -> list[WorkerInfo]:
         """Every worker that is alive."""
         return [self._describe(worker) for worker in list(self._workers)]

@@ -2,7 +2,8 @@
 
     outcome ─▶ queue ─▶ writer ── lock of the job ─▶ file in place ─▶ `on_ended`: readable
 
-A job that takes its time gets a file that says so, but never in the way of an answer.
+A job that takes its time gets a file that says so, but never in the way of an answer. An
+answer that the disk refuses is tried again for a while; then its job fails, without a file.
 """
 
 import contextlib
@@ -17,15 +18,19 @@ from typing import Self
 
 import msgspec
 
+from server.job_state import JobState
 from server.ledger import Ending
 from server.result_locks import ResultLocks
-from server.result_store import RUNNING, ResultStore
+from server.result_store import RUNNING, ResultStore, checksum
 
 RUNNING_AFTER = 0.1
 """Seconds after which a job that has not ended gets a file that says so."""
 
 RETRY_SECONDS = 1.0
 """How long to wait after the disk has refused a write, until the next try."""
+
+GIVE_UP_SECONDS = 10.0
+"""How long an answer is tried to be written before its job fails for it."""
 
 log = logging.getLogger("sportiv.results")
 
@@ -35,12 +40,14 @@ class Answer(msgspec.Struct, frozen=True):
 
     ending: Ending
     content: bytes
+    refused_at: float | None = None  # when the disk refused it first, on the monotonic clock
 
 
 class ResultWriter:
     """Owns the writer thread. A context manager: leaving it writes what is queued, then stops.
 
-    `on_ended(ending)` is called from the writer thread when a job's file is in place.
+    `on_ended(ending)` is called from the writer thread when a job's file is in place; with a
+    failure instead, and no checksum, where the disk has refused it for GIVE_UP_SECONDS.
     """
 
     def __init__(
@@ -84,6 +91,11 @@ class ResultWriter:
     def put(self, answer: Answer) -> None:
         """Queue a job's final answer."""
         self._queue.put(answer)
+
+    @property
+    def refused(self) -> int:
+        """How many answers the disk refuses at present."""
+        return len(self._refused)
 
     # -- the writer thread ------------------------------------------------------------
 
@@ -137,10 +149,27 @@ class ResultWriter:
                 self._store.write(ending.id, answer.content)
                 self._locks.discard(ending.id)
         except OSError as error:
-            log.error("job %d: its result cannot be written yet: %s", ending.id, error)
-            self._refused.append(answer)
-            self._retry_at = time.monotonic() + RETRY_SECONDS
+            self._on_refusal(answer, error)
+        else:
+            self._tell(msgspec.structs.replace(ending, checksum=checksum(answer.content)))
+
+    def _on_refusal(self, answer: Answer, error: OSError) -> None:
+        """Try again a little later, or give the job up when that has gone on for long."""
+        now = time.monotonic()
+        job_id, since = answer.ending.id, answer.refused_at or now
+        if now - since < GIVE_UP_SECONDS:
+            log.error("job %d: its result cannot be written yet: %s", job_id, error)
+            self._refused.append(msgspec.structs.replace(answer, refused_at=since))
+            self._retry_at = now + RETRY_SECONDS
             return
+        with self._locks.holding(job_id), contextlib.suppress(OSError):
+            self._store.remove(job_id)  # if it says running
+        self._locks.discard(job_id)
+        reason = f"storage: its result cannot be written: {error.strerror or error}"
+        ending = msgspec.structs.replace(answer.ending, state=JobState.FAILED, reason=reason)
+        self._tell(ending)
+
+    def _tell(self, ending: Ending) -> None:
         log.info("job %d: %s", ending.id, ending.reason or ending.state)
         self._on_ended(ending)
 

@@ -12,6 +12,7 @@ from server.dataset import load_description
 from server.end_recorder import EndRecorder
 from server.errors import StartError
 from server.folder_lock import holding_folder
+from server.housekeeper import Housekeeper
 from server.jobs import Jobs
 from server.ledger import Ledger
 from server.loader import load_region
@@ -37,10 +38,10 @@ def serving(settings: Settings, statistics: str, *, keep_log: bool) -> Iterator[
     `statistics` names the module whose `STATISTICS` can be asked for; `keep_log` goes on in
     the log that is there.
 
-    Leaving ends the pool first, so that nothing new comes; then the writer brings to disk
-    what has come, and the recorder tells the ledger; then that closes; the folder is let go
-    last, when nobody writes to it any more. What has not ended by then is in the ledger for
-    the next start.
+    Leaving stops the housekeeper, then ends the pool, so that nothing new comes; then the
+    writer brings to disk what has come, and the recorder tells the ledger; then that closes;
+    the folder is let go last, when nobody writes to it any more. What has not ended by then
+    is in the ledger for the next start.
     """
     private = _private_folder(settings.results_dir)
     with (
@@ -53,6 +54,7 @@ def serving(settings: Settings, statistics: str, *, keep_log: bool) -> Iterator[
         known = import_module(statistics).STATISTICS
         catalogue = Catalogue(table, load_description(settings.dataset), known)
         store = ResultStore(settings.results_dir, private)
+        store.tidy()
         jobs = Jobs(catalogue, ledger, store, settings)
         flush = settings.durability is Durability.FULL
         with (
@@ -66,7 +68,8 @@ def serving(settings: Settings, statistics: str, *, keep_log: bool) -> Iterator[
                 f"fingerprint {table.fingerprint}",
             )
             jobs.serve_with(pool, writer, recorder)
-            yield jobs
+            with Housekeeper(store, ledger, settings, jobs.compute_again):
+                yield jobs
 
 
 def _pool(

@@ -4,6 +4,7 @@ A field of `Settings` carries the variable's name, its default, its parser and i
 sentence; the documentation page is made from the same fields.
 """
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -97,6 +98,12 @@ def _seconds(least: float, most: float) -> Callable[[str], float]:
         return number
 
     return parse
+
+
+def _seconds_or_none(least: float, most: float) -> Callable[[str], float]:
+    """As `_seconds`, but 0 stands for no bound: infinity."""
+    bounded = _seconds(least, most)
+    return lambda text: math.inf if float(text) == 0 else bounded(text)
 
 
 def _flag(text: str) -> bool:
@@ -245,6 +252,22 @@ class Settings:
         about="How long SIGTERM waits for accepted jobs, in seconds; the rest run at the "
         "next start.",
         parse=_seconds(0, 3600),
+    )
+
+    result_ttl: float = _setting(
+        "SPORTIV_RESULT_TTL",
+        default="604800",
+        allowed="seconds, from 1 to 3153600000, or 0",
+        about="How long a job that has ended is kept, in seconds: its result and its record. "
+        "0: for ever.",
+        parse=_seconds_or_none(1, 3_153_600_000),
+    )
+    max_results: int = _setting(
+        "SPORTIV_MAX_RESULTS",
+        default="200000",
+        allowed="a whole number from 1 to 100000000",
+        about="How many jobs that have ended are kept; the oldest go first.",
+        parse=_whole(1, 100_000_000),
     )
 
     @classmethod

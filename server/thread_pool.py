@@ -86,6 +86,11 @@ class ThreadPool:
             mine = [hand for hand in self._hands if hand.order and hand.order.task.job == job]
             self._replace(mine)
 
+    @property
+    def trouble(self) -> str | None:
+        """What keeps the pool from being whole, in words; None where nothing does."""
+        return None
+
     def workers(self) -> list[WorkerInfo]:
         """Every thread; they share the server's process and memory, so each counts none."""
         with self._changed:

@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from server.errors import StorageError
 from server.job_state import JobState
@@ -78,6 +79,7 @@ def test_an_accepted_job_is_on_record_as_it_was_asked(ledger: Ledger) -> None:
         ended_at=None,
         reason=None,
         attempts="[]",
+        checksum=None,
     )
 
 
@@ -449,3 +451,95 @@ def test_another_program_that_holds_the_file_is_waited_for_and_readers_do_not_wa
         assert not accepting.done()
         other.execute("COMMIT")
         assert accepting.result(DEADLINE) == 1
+
+
+# -- old jobs, and those that begin again -----------------------------------------------
+
+
+def test_a_job_that_is_opened_again_has_not_ended(ledger: Ledger) -> None:
+    job_id = accept(ledger)
+    before = ledger.record(job_id)
+    ledger.end([ending(job_id)])
+    assert ledger.reopen(job_id)
+    assert before is not None
+    assert ledger.record(job_id) == structs.replace(before, fingerprint="g")
+    assert ids(ledger.unfinished()) == [job_id]
+
+
+@pytest.mark.parametrize("state", [JobState.FAILED, JobState.CANCELLED, None])
+def test_only_a_job_that_is_done_can_be_opened_again(
+    ledger: Ledger, state: JobState | None
+) -> None:
+    job_id = accept(ledger)
+    if state is not None:
+        ledger.end([structs.replace(ending(job_id), state=state)])
+    before = ledger.record(job_id)
+    assert not ledger.reopen(job_id)
+    assert not ledger.reopen(job_id + 1)
+    assert ledger.record(job_id) == before
+
+
+def test_removed_jobs_are_forgotten_and_their_ids_are_not_given_again(path: Path) -> None:
+    with Ledger(path, Durability.PROCESS) as ledger:
+        for _ in range(3):
+            accept(ledger)
+        ledger.end([ending(1), ending(3)])
+        ledger.remove([1, 2, 3, 4])
+        assert ledger.record(1) is ledger.record(3) is None
+        assert ids(ledger.unfinished()) == [2], "what has not ended stays"
+    with Ledger(path, Durability.PROCESS) as ledger:
+        assert accept(ledger) == 4
+
+
+def test_ended_jobs_are_found_oldest_end_first_and_counted(ledger: Ledger) -> None:
+    for _ in range(5):
+        accept(ledger)
+    for job_id, moment in ((1, 30.0), (2, 10.0), (4, 20.0)):
+        ledger.end([structs.replace(ending(job_id), ended_at=moment)])
+    assert ledger.ended_before(100.0, 10) == [2, 4, 1]
+    assert ledger.ended_before(30.0, 10) == [2, 4]
+    assert ledger.ended_before(100.0, 1) == [2]
+    assert ledger.count_ended() == 3
+    assert ids(ledger.ended(0, 2)) == [1, 2]
+    assert ids(ledger.ended(2, 2)) == [4]
+
+
+def test_a_ledger_whose_file_was_removed_accepts_nothing_more(ledger: Ledger, path: Path) -> None:
+    accept(ledger)
+    path.unlink()
+    for _ in range(2):
+        with pytest.raises(StorageError, match="the ledger's file has been removed"):
+            accept(ledger)
+    with pytest.raises(StorageError, match="has been removed"):
+        ledger.end([ending(1)])
+    path.write_bytes(b"another file in its place")
+    with pytest.raises(StorageError, match="has been removed"):
+        accept(ledger)
+
+
+def test_a_file_of_the_first_version_is_brought_up_to_date_and_keeps_its_jobs(path: Path) -> None:
+    with Ledger(path, Durability.PROCESS) as ledger:
+        accept(ledger)
+        accept(ledger)
+        ledger.end([ending(1)])
+    with by_hand(path) as first_version:
+        first_version.execute("ALTER TABLE jobs DROP COLUMN checksum")
+        first_version.execute("DROP INDEX by_end")
+        first_version.execute("PRAGMA user_version = 1")
+    with Ledger(path, Durability.PROCESS) as ledger:
+        assert ids(ledger.unfinished()) == [2]
+        (ended,) = ledger.ended(0, 10)
+        assert ended.checksum is None
+        assert accept(ledger) == 3
+
+
+def test_a_file_of_a_newer_version_is_not_touched(path: Path) -> None:
+    with Ledger(path, Durability.PROCESS) as ledger:
+        accept(ledger)
+    with by_hand(path) as newer:
+        newer.execute("PRAGMA user_version = 99")
+    with (
+        pytest.raises(StorageError, match=r"newer server \(version 99\)"),
+        Ledger(path, Durability.PROCESS),
+    ):
+        pass

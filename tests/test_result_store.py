@@ -1,6 +1,7 @@
 """A job's file is replaced whole, and whatever else lies at its place is never taken for it."""
 
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from server import result_store
-from server.result_store import RUNNING, ResultStore
+from server.result_store import RUNNING, ResultStore, checksum
 
 DEADLINE = 20.0
 
@@ -142,7 +143,7 @@ def test_a_symbolic_link_is_not_followed(store: ResultStore, tmp_path: Path) -> 
     secret = tmp_path / "secret"
     secret.write_bytes(b"not for clients")
     place(store).symlink_to(secret)
-    assert store.read(1) is None
+    assert store.read(1) == b""
     store.write(1, b"answer")
     assert secret.read_bytes() == b"not for clients"
     assert store.read(1) == b"answer"
@@ -151,8 +152,89 @@ def test_a_symbolic_link_is_not_followed(store: ResultStore, tmp_path: Path) -> 
 def test_a_folder_in_a_job_s_place_is_no_file(store: ResultStore) -> None:
     place(store).mkdir()
     before = open_descriptors()
-    assert store.read(1) is None
+    assert store.read(1) == b""
     assert open_descriptors() == before
+
+
+def test_a_folder_in_a_job_s_place_makes_way_and_is_kept(store: ResultStore, folder: Path) -> None:
+    place(store).mkdir()
+    (place(store) / "somebody's").write_bytes(b"own")
+    store.write(1, b"answer")
+    assert store.read(1) == b"answer"
+    (kept,) = (folder / ".ledger" / "set_aside").iterdir()
+    assert (kept / "somebody's").read_bytes() == b"own"
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "symbolic link", "nothing"])
+def test_what_lies_in_a_job_s_place_can_be_set_aside(
+    store: ResultStore, folder: Path, kind: str
+) -> None:
+    if kind == "file":
+        store.write(1, b"torn")
+    elif kind == "folder":
+        place(store).mkdir()
+    elif kind == "symbolic link":
+        place(store).symlink_to(folder)
+    moved = store.set_aside(1)
+    assert not place(store).exists()
+    assert (moved is None) == (kind == "nothing")
+    assert moved is None or moved.is_symlink() or moved.exists()
+
+
+def test_the_same_place_can_be_cleared_again_and_again(store: ResultStore, folder: Path) -> None:
+    for content in (b"first", b"second"):
+        store.write(1, content)
+        store.set_aside(1)
+    kept = {path.read_bytes() for path in (folder / ".ledger" / "set_aside").iterdir()}
+    assert kept == {b"first", b"second"}
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "symbolic link", "nothing"])
+def test_a_removed_result_is_gone_and_no_link_is_followed(
+    store: ResultStore, folder: Path, kind: str
+) -> None:
+    other = folder / "other"
+    other.write_bytes(b"stays")
+    if kind == "file":
+        store.write(1, b"old")
+    elif kind == "folder":
+        place(store).mkdir()
+    elif kind == "symbolic link":
+        place(store).symlink_to(other)
+    store.remove(1)
+    assert not place(store).exists()
+    assert other.read_bytes() == b"stays"
+
+
+def test_tidying_removes_what_was_half_written_and_nothing_else(
+    store: ResultStore, folder: Path
+) -> None:
+    store.write(1, b"whole")
+    for name in ("result.tmp", "probe.1.tmp", "ledger.sqlite3"):
+        (folder / ".ledger" / name).write_bytes(b"half")
+    store.tidy()
+    assert [path.name for path in (folder / ".ledger").iterdir()] == ["ledger.sqlite3"]
+    assert store.read(1) == b"whole"
+
+
+def test_a_folder_that_can_be_written_to_is_found_so_and_left_as_it_is(
+    store: ResultStore, folder: Path
+) -> None:
+    store.check_writable()
+    assert [path.name for path in folder.rglob("*")] == [".ledger"]
+
+
+def test_a_folder_that_is_gone_is_found_out(store: ResultStore, folder: Path) -> None:
+    shutil.rmtree(folder)
+    with pytest.raises(FileNotFoundError):
+        store.check_writable()
+
+
+def test_a_checksum_tells_whole_content_from_torn(tmp_path: Path) -> None:
+    whole = b'{"status":"done","data":[1,2,3]}'
+    others = [whole[:n] for n in range(len(whole))] + [whole + b" ", whole.replace(b"2", b"3")]
+    assert checksum(whole) not in {checksum(other) for other in others}
+    assert 0 <= checksum(bytes(2**20)) < 2**63
 
 
 @pytest.fixture
@@ -168,28 +250,18 @@ def test_a_named_pipe_in_a_job_s_place_stops_no_reader(store: ResultStore, pipe:
     reading = threading.Thread(target=lambda: read.append(store.read(1)), daemon=True)
     reading.start()
     reading.join(5.0)
-    assert read == [None]
+    assert read == [b""]
 
 
 # -- the folder -----------------------------------------------------------------------
 
 
-def test_the_jobs_with_a_file_are_known_by_its_name(store: ResultStore, folder: Path) -> None:
-    for job_id in (1, 20, 999_999_999_999_999_999):
-        store.write(job_id, RUNNING)
-    others = ("job_id_0", "job_id_07", "job_id_-1", "job_id_", "job_id_x", "job_id_٣", "JOB_ID_3")
-    for name in (*(f"{other}.json" for other in others), "job_id_3", "job_id_3.json.bak", "x"):
-        (folder / name).touch()
-    assert store.job_ids() == {1, 20, 999_999_999_999_999_999}
-
-
-def test_an_emptied_folder_has_no_jobs_and_takes_new_ones(store: ResultStore, folder: Path) -> None:
+def test_an_emptied_folder_takes_new_results(store: ResultStore, folder: Path) -> None:
     store.write(1, RUNNING)
     place(store).unlink()
-    assert store.job_ids() == set()
     assert store.read(1) is None
     store.write(1, b"again")
-    assert store.job_ids() == {1}
+    assert store.read(1) == b"again"
 
 
 @pytest.fixture(params=["at once", "one by one"])
@@ -244,7 +316,6 @@ def test_the_results_folder_may_be_a_symbolic_link(folder: Path, tmp_path: Path)
     store = ResultStore(link, link / ".ledger")
     store.write(1, b"here")
     assert store.read(1) == b"here"
-    assert store.job_ids() == {1}
     store.flush([1])
 
 

@@ -18,7 +18,7 @@ from server.end_recorder import EndRecorder
 from server.job_state import JobState
 from server.ledger import Ending, Ledger
 from server.result_locks import ResultLocks
-from server.result_store import RUNNING, ResultStore
+from server.result_store import RUNNING, ResultStore, checksum
 from server.result_writer import Answer, ResultWriter
 from server.settings import Durability
 
@@ -304,17 +304,51 @@ def refusals(caplog: pytest.LogCaptureFixture) -> int:
 
 
 @pytest.mark.usefixtures("hasty")
-def test_one_job_s_obstacle_does_not_keep_others_from_ending(
+def test_what_lies_in_a_result_s_place_does_not_keep_its_job_from_ending(
     office: Office, eventually: Callable[..., None]
 ) -> None:
     stuck, free = office.accept(), office.accept()
-    office.place(stuck).mkdir()
+    (office.place(stuck) / "somebody's").mkdir(parents=True)
     with office.writer() as writer:
         writer.put(answer(stuck))
         writer.put(answer(free))
-        eventually(lambda: list(office.on_record) == [free])
-        office.place(stuck).rmdir()
-        eventually(lambda: list(office.on_record) == [free, stuck])
+        eventually(lambda: sorted(office.on_record) == [stuck, free])
+    assert office.on_disk == {stuck: final(stuck), free: final(free)}
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_job_whose_answer_is_refused_for_long_fails_for_it_and_has_no_file(
+    office: Office, eventually: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(result_writer, "GIVE_UP_SECONDS", 0.1)
+    job_id, later = office.accept(), office.accept()
+    with office.writer() as writer:
+        with office.blocked():
+            writer.put(answer(job_id))
+            eventually(lambda: job_id in office.on_record)
+            assert writer.refused == 0
+        writer.put(answer(later))
+        eventually(lambda: later in office.on_record)
+    record = office.ledger.record(job_id)
+    assert record is not None
+    assert (record.state, record.checksum) == (JobState.FAILED, None)
+    assert "storage: its result cannot be written" in (record.reason or "")
+    assert office.store.read(job_id) is None
+    assert office.on_record[later] is JobState.DONE
+    assert len(office.locks) == 0
+
+
+@pytest.mark.usefixtures("hasty")
+def test_the_checksum_of_what_was_written_is_on_record(
+    office: Office, eventually: Callable[..., None]
+) -> None:
+    job_id = office.accept()
+    with office.writer() as writer:
+        writer.put(answer(job_id))
+        eventually(lambda: job_id in office.on_record)
+    record = office.ledger.record(job_id)
+    assert record is not None
+    assert record.checksum == checksum(final(job_id))
 
 
 @pytest.mark.usefixtures("hasty")

@@ -1,6 +1,7 @@
 """Settings come from the environment once; a wrong one is named, with what is allowed."""
 
 import dataclasses
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ RIGHT: dict[str, dict[str, Any]] = {
     "SPORTIV_MAX_ATTEMPTS": {"1": 1, "100": 100},
     "SPORTIV_DURABILITY": {"full": Durability.FULL, "process": Durability.PROCESS},
     "SPORTIV_DRAIN_TIMEOUT": {"0": 0.0, "0.5": 0.5, "3600": 3600.0},
+    "SPORTIV_RESULT_TTL": {"1": 1.0, "0": math.inf, "0.0": math.inf, "3153600000": 3153600000.0},
+    "SPORTIV_MAX_RESULTS": {"1": 1, "100000000": 100_000_000},
 }
 
 WRONG: dict[str, tuple[str, ...]] = {
@@ -42,6 +45,8 @@ WRONG: dict[str, tuple[str, ...]] = {
     "SPORTIV_MAX_ATTEMPTS": ("0", "101", "x"),
     "SPORTIV_DURABILITY": ("none", "FULL"),
     "SPORTIV_DRAIN_TIMEOUT": ("-0.1", "3601", "nan", "-inf", "x"),
+    "SPORTIV_RESULT_TTL": ("-1", "0.5", "nan", "inf", "1 week"),
+    "SPORTIV_MAX_RESULTS": ("0", "-1", "100000001", "x"),
 }
 
 VARIABLES = {variable.name: (field, variable) for field, variable in Settings.variables()}
