@@ -4,12 +4,12 @@ import os
 import platform
 
 from benchmarks import http_posts, pool_tasks
-from server.settings import cores
+from server.machine import Machine
 
 if __name__ == "__main__":
     rounds = 3 if os.environ.get("QUICK") else 7
     print(
-        f"Python {platform.python_version()}, {cores()} cores, {platform.machine()}, "
+        f"Python {platform.python_version()}, {Machine().cores()} cores, {platform.machine()}, "
         f"load {os.getloadavg()[0]:.2f}; medians of {rounds} rounds, the sides alternating"
     )
     pool_tasks.main(rounds)

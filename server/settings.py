@@ -5,7 +5,6 @@ sentence; the documentation page is made from the same fields.
 """
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from server.errors import SettingError
+from server.machine import Machine
 
 ROOT = Path(__file__).resolve().parent.parent
 """The folder beside which `results/`, `logs/` and `data/` lie by default."""
@@ -132,14 +132,6 @@ def _table() -> Path:
     return downloaded if downloaded.exists() else ROOT / "data" / "sample.csv.gz"
 
 
-def cores() -> int:
-    """How many cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # a system without affinities
-        return os.cpu_count() or 1
-
-
 def _setting(name: str, **variable: Any) -> Any:
     return field(metadata={"variable": Variable(name, **variable)})
 
@@ -201,7 +193,7 @@ class Settings:
         allowed="a whole number from 1 to 1024",
         about="How many workers compute.",
         parse=_whole(1, 1024),
-        preset=cores,
+        preset=lambda: Machine().cores(),
     )
     backend: Backend = _setting(
         "SPORTIV_BACKEND",

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from server.errors import SharedMemoryError
+from server.machine import Machine
 from server.table import Names, Table
 
 _ALIGNMENT = 64
@@ -128,6 +129,17 @@ def _encode_header(table: Table, arrays: dict[str, npt.NDArray[Any]]) -> tuple[b
 
 
 def _reserve(fd: int, size: int) -> None:
+    """Take `size` bytes for the region now, or SharedMemoryError.
+
+    The kernel promises more memory than there is, so what is left is looked at first: where
+    it does not suffice, it would kill somebody when the pages are written.
+    """
+    available = Machine().available_memory()
+    if available is not None and size > available:
+        raise SharedMemoryError(
+            f"the columns need {size / 2**20:.1f} MiB of shared memory, "
+            f"but only {available / 2**20:.1f} MiB are available"
+        )
     try:
         os.posix_fallocate(fd, 0, size)
     except OSError as error:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from server.errors import SettingError
-from server.settings import ROOT, Address, Backend, Durability, Settings, Variable, cores
+from server.machine import Machine
+from server.settings import ROOT, Address, Backend, Durability, Settings, Variable
 
 RIGHT: dict[str, dict[str, Any]] = {
     "SPORTIV_BIND": {
@@ -48,6 +49,8 @@ WRONG: dict[str, tuple[str, ...]] = {
     "SPORTIV_RESULT_TTL": ("-1", "0.5", "nan", "inf", "1 week"),
     "SPORTIV_MAX_RESULTS": ("0", "-1", "100000001", "x"),
 }
+
+CORES = Machine().cores()
 
 VARIABLES = {variable.name: (field, variable) for field, variable in Settings.variables()}
 
@@ -116,13 +119,13 @@ def test_a_variable_changes_no_other_field(name: str) -> None:
 @pytest.mark.parametrize(
     ("environment", "workers"),
     [
-        ({}, cores()),
+        ({}, CORES),
         ({"TP_NUM_OF_THREADS": "5"}, 5),
         ({"SPORTIV_WORKERS": "3"}, 3),
         ({"SPORTIV_WORKERS": "3", "TP_NUM_OF_THREADS": "5"}, 3),
         ({"SPORTIV_WORKERS": "", "TP_NUM_OF_THREADS": "5"}, 5),
         ({"SPORTIV_WORKERS": "3", "TP_NUM_OF_THREADS": "wrong"}, 3),
-        ({"SPORTIV_WORKERS": "", "TP_NUM_OF_THREADS": ""}, cores()),
+        ({"SPORTIV_WORKERS": "", "TP_NUM_OF_THREADS": ""}, CORES),
     ],
 )
 def test_the_number_of_workers_is_asked_for_first_then_the_older_name_then_the_cores(
@@ -135,16 +138,6 @@ def test_the_older_name_is_named_where_it_is_wrong() -> None:
     with pytest.raises(SettingError, match=r"^TP_NUM_OF_THREADS='0' is not allowed") as caught:
         Settings.read({"TP_NUM_OF_THREADS": "0"})
     assert caught.value.variable == "TP_NUM_OF_THREADS"
-
-
-def test_the_cores_are_those_that_this_process_may_use() -> None:
-    allowed = os.sched_getaffinity(0)
-    try:
-        os.sched_setaffinity(0, {min(allowed)})
-        assert cores() == 1
-    finally:
-        os.sched_setaffinity(0, allowed)
-    assert cores() == len(allowed)
 
 
 PATHS = ["SPORTIV_DATA", "SPORTIV_DATASET", "SPORTIV_RESULTS_DIR", "SPORTIV_LOG_DIR"]
