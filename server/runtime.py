@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -36,37 +36,50 @@ def serving(settings: Settings, statistics: str, *, keep_log: bool) -> Iterator[
     """Everything open, and the jobs of an earlier server taken up; StartError if it cannot be.
 
     `statistics` names the module whose `STATISTICS` can be asked for; `keep_log` goes on in
-    the log that is there.
-
-    Leaving stops the housekeeper, then ends the pool, so that nothing new comes; then the
-    writer brings to disk what has come, and the recorder tells the ledger; then that closes;
-    the folder is let go last, when nobody writes to it any more. What has not ended by then
-    is in the ledger for the next start.
+    the log that is there. The folder is let go last, when nobody writes to it any more.
     """
     private = _private_folder(settings.results_dir)
     with (
         holding_folder(private),
         logging_to(settings.log_dir, keep=keep_log),
         load_region(settings.data, settings.dataset) as region,
-        Ledger(private / "ledger.sqlite3", settings.durability) as ledger,
     ):
         table = attach_table(region.fd, populate=True)
         known = import_module(statistics).STATISTICS
         catalogue = Catalogue(table, load_description(settings.dataset), known)
-        store = ResultStore(settings.results_dir, private)
-        store.tidy()
+        log.info("%d rows of %s, fingerprint %s", table.rows, settings.data, table.fingerprint)
+
+        def make_pool(listener: Listener) -> ProcessPool | ThreadPool:
+            return _pool(settings, listener, catalogue, region, statistics)
+
+        with working(settings, private, catalogue, make_pool) as jobs:
+            log.info("started with %d workers (%s)", settings.workers, settings.backend)
+            yield jobs
+
+
+@contextmanager
+def working(
+    settings: Settings,
+    private: Path,
+    catalogue: Catalogue,
+    make_pool: Callable[[Listener], ProcessPool | ThreadPool],
+) -> Iterator[Jobs]:
+    """The jobs of one results folder at work, in a folder `private` that nobody else uses.
+
+    Leaving stops the housekeeper, then ends the pool, so that nothing new comes; then the
+    writer brings to disk what has come, and the recorder tells the ledger; then that closes.
+    What has not ended by then is in the ledger for the next start.
+    """
+    flush = settings.durability is Durability.FULL
+    store = ResultStore(settings.results_dir, private)
+    store.tidy()
+    with Ledger(private / "ledger.sqlite3", settings.durability) as ledger:
         jobs = Jobs(catalogue, ledger, store, settings)
-        flush = settings.durability is Durability.FULL
         with (
             EndRecorder(store, ledger, flush=flush, on_recorded=jobs.on_recorded) as recorder,
             ResultWriter(store, jobs.locks, jobs.on_ended) as writer,
-            _pool(settings, jobs, catalogue, region, statistics) as pool,
+            make_pool(jobs) as pool,
         ):
-            log.info(
-                "started with %d workers (%s), %d rows of %s, %s",
-                *(settings.workers, settings.backend, table.rows, settings.data),
-                f"fingerprint {table.fingerprint}",
-            )
             jobs.serve_with(pool, writer, recorder)
             with Housekeeper(store, ledger, settings, jobs.compute_again):
                 yield jobs
