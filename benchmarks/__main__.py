@@ -3,14 +3,17 @@
 import os
 import platform
 
-from benchmarks import http_posts, pool_tasks
+from benchmarks import ended_jobs, http_posts, pool_tasks
 from server.machine import Machine
 
 if __name__ == "__main__":
-    rounds = 3 if os.environ.get("QUICK") else 7
+    quick = bool(os.environ.get("QUICK"))
+    rounds = 3 if quick else 7
     print(
         f"Python {platform.python_version()}, {Machine().cores()} cores, {platform.machine()}, "
         f"load {os.getloadavg()[0]:.2f}; medians of {rounds} rounds, the sides alternating"
     )
     pool_tasks.main(rounds)
     http_posts.main(rounds)
+    if not quick:
+        ended_jobs.main()

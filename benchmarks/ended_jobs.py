@@ -1,0 +1,96 @@
+"""What a server costs that has ended many jobs: its start, a page of its list, its memory.
+
+The jobs are put into the folder through the server's own ledger and store, each with its
+file, so that the start has all of them to look at.
+"""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from server.job_state import JobState
+from server.ledger import Ending, Ledger
+from server.result_store import ResultStore, checksum
+from server.runtime import PRIVATE
+from server.settings import Durability
+from tests.support.servers import RunningServer, running_server
+
+MANY = 100_000
+CONTENT = b'{"status":"done","data":{"global_mean":28.18620689655172}}'
+BATCH = 1000
+
+
+def main() -> None:
+    """Print the figures of a server without a past, and of one with 100,000 ended jobs."""
+    print(f"\nA server after 0 and after {MANY:,} ended jobs")
+    with tempfile.TemporaryDirectory() as folder:
+        first = _figures(Path(folder))
+        _add_ended_jobs(Path(folder) / "results", MANY)
+        second = _figures(Path(folder))
+    for name, before, after in zip(
+        ("start until it answers, s", "page of 10,000 jobs, s", "one result, ms", "memory, MiB"),
+        first,
+        second,
+        strict=True,
+    ):
+        print(f"  {name:<42} {before:>10,.3f}   {after:>10,.3f}")
+
+
+def _figures(folder: Path) -> tuple[float, float, float, float]:
+    begun = time.perf_counter()
+    with running_server(folder) as server:
+        start = time.perf_counter() - begun
+        page = _seconds(lambda: server.get("/api/jobs"))
+        job_id = server.submit("global_mean", question=server.questions()[0])
+        server.result(job_id)
+        one = _seconds(lambda: server.get(f"/api/get_results/{job_id}"))
+        memory = _resident(server)
+        server.stop()
+    return start, page, one * 1000, memory / 2**20
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """The median of seven."""
+    took = []
+    for _ in range(7):
+        begun = time.perf_counter()
+        work()
+        took.append(time.perf_counter() - begun)
+    return sorted(took)[3]
+
+
+def _resident(server: RunningServer) -> int:
+    """The memory in bytes of the process that serves."""
+    pid = (server.results / PRIVATE / "lock").read_text().strip()
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _add_ended_jobs(results: Path, many: int) -> None:
+    private = results / PRIVATE
+    store = ResultStore(results, private)
+    now = time.time()
+    with Ledger(private / "ledger.sqlite3", Durability.PROCESS) as ledger:
+        for _ in range(many // BATCH):
+            ids = [ledger.accept("global_mean", "{}", "", now) for _ in range(BATCH)]
+            for job_id in ids:
+                store.write(job_id, CONTENT)
+            ledger.end(
+                [
+                    Ending(
+                        id=job_id,
+                        state=JobState.DONE,
+                        fingerprint="",
+                        started_at=now,
+                        ended_at=now,
+                        checksum=checksum(CONTENT),
+                    )
+                    for job_id in ids
+                ]
+            )
+
+
+if __name__ == "__main__":
+    main()
