@@ -65,6 +65,7 @@ class Crew:
         self._forks: ForkServer | None = ForkServer(catalogue)
         self._lifeline_read, self._lifeline_write = os.pipe()
         self.failed_starts = 0
+        self.last_failure: str | None = None
         self.next_start = 0.0
 
     def spawn(self) -> Worker | None:
@@ -77,10 +78,11 @@ class Crew:
                 self._forks = ForkServer(self._catalogue)
             return self._fork(self._forks)
         except (EOFError, StartError, OSError) as error:
-            log.error("cannot start a worker: %s", str(error) or "the fork server is gone")
+            cause = str(error) or "the process that starts the workers is gone"
+            log.error("cannot start a worker: %s", cause)
             if isinstance(error, EOFError):
                 self.lose_fork_server()
-            self.start_failed()
+            self.start_failed(cause)
             return None
 
     def _fork(self, forks: ForkServer) -> Worker:
@@ -119,8 +121,9 @@ class Crew:
             self._forks.close(0.0)
             self._forks = None
 
-    def start_failed(self) -> None:
+    def start_failed(self, cause: str) -> None:
         """A worker died before it was ready: the next one waits, longer each time."""
+        self.last_failure = cause
         pause = min(SHORTEST_BACKOFF * 2**self.failed_starts, LONGEST_BACKOFF)
         self.failed_starts += 1
         self.next_start = time.monotonic() + pause

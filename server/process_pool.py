@@ -48,12 +48,10 @@ from server.messages import (
 )
 from server.pool import Attempt, Listener, Order, Outcome, WorkerInfo, check_length
 from server.scheduler import Assignment, OutOfStep, Scheduler
+from server.staff import Staff
 
 START_TIMEOUT = 60.0
 """Seconds within which all workers must be ready at the start."""
-
-START_TRIES = 3
-"""Workers in a row that may die before one is ready, until the start is given up."""
 
 log = logging.getLogger("sportiv.pool")
 
@@ -96,16 +94,15 @@ class ProcessPool:
         self._close_by = math.inf
         # Supervisor thread only, from here on; `workers` and `waiting` look without touching.
         self._scheduler: Scheduler[_Pending, Worker] = Scheduler()
-        self._workers: list[Worker] = []
         self._to_send: list[Worker] = []
-        self._watched: ForkServer | None = None
 
     # -- for any thread ---------------------------------------------------------------
 
     def __enter__(self) -> Self:
         """Start the workers; StartError, and nothing left behind, where they cannot run."""
-        self._crew = Crew(self._catalogue, self._table_fd)
+        crew = Crew(self._catalogue, self._table_fd)
         self._selector = selectors.DefaultSelector()
+        self._staff = Staff(crew, self._selector, self._count)
         self._wake_read, self._wake_write = os.pipe()
         self._selector.register(self._wake_read, selectors.EVENT_READ)
         self._thread.start()
@@ -141,7 +138,7 @@ class ProcessPool:
 
     def workers(self) -> list[WorkerInfo]:
         """Every worker that is alive."""
-        return [self._describe(worker) for worker in list(self._workers)]
+        return [self._describe(worker) for worker in list(self._staff.workers)]
 
     def waiting(self) -> int:
         """How many tasks no worker has yet."""
@@ -187,7 +184,9 @@ class ProcessPool:
 
     def _step(self) -> None:
         """Wait for the next thing to happen and deal with all that has."""
-        self._replace_workers()
+        self._staff.fill()
+        if (cause := self._staff.trouble) is not None:
+            self._give_up_start(cause)
         self._wait(self._seconds_to_deadline())
         while self._inbox:
             match self._inbox.popleft():
@@ -222,23 +221,10 @@ class ProcessPool:
 
         Not where a child that it has left behind holds its end of the pipe open.
         """
-        ended = self._crew.ended()
-        self._watch_fork_server()
-        for worker in [each for each in self._workers if each.pid in ended]:
+        for worker in self._staff.ended():
             self._serve(worker)
             if not worker.buried:
                 self._bury(worker)
-
-    def _watch_fork_server(self) -> None:
-        """Keep the selector in step with the crew, which replaces a fork server that is gone."""
-        forks = self._crew.fork_server
-        if forks is self._watched:
-            return
-        if self._watched is not None:
-            self._selector.unregister(self._watched)
-        if forks is not None:
-            self._selector.register(forks, selectors.EVENT_READ, forks)
-        self._watched = forks
 
     def _hand_out(self) -> None:
         """Give waiting tasks to workers, and unstarted ones to those with nothing to do."""
@@ -333,33 +319,17 @@ class ProcessPool:
 
     # -- workers come and go ----------------------------------------------------------
 
-    def _replace_workers(self) -> None:
-        """Start as many workers as are missing, unless they keep dying at the start."""
-        while len(self._workers) < self._count and time.monotonic() >= self._crew.next_start:
-            if worker := self._crew.spawn():
-                self._workers.append(worker)
-                self._selector.register(worker.channel, selectors.EVENT_READ, worker)
-            elif self._crew.failed_starts >= START_TRIES:
-                self._give_up_start("no process can be forked")
-            self._watch_fork_server()
-
     def _on_ready(self, worker: Worker) -> None:
         if worker.ready:
             raise OutOfStep("ready a second time")
-        worker.ready = True
-        self._crew.start_succeeded()
+        self._staff.on_ready(worker)
         self._scheduler.add_worker(worker)
-        if sum(each.ready for each in self._workers) == self._count:
+        if self._staff.whole:
             self._settled.set()
 
     def _bury(self, worker: Worker) -> None:
         """A dead worker: the task it was at is tried again or fails, the others just wait."""
-        worker.buried = True
-        self._selector.unregister(worker.channel)
-        worker.channel.close()
-        self._workers.remove(worker)
-        attempt = self._crew.post_mortem(worker)
-        log.warning("%s", attempt.cause)
+        attempt = self._staff.bury(worker)
         begun, untouched = self._scheduler.remove_worker(worker)
         for pending in reversed(untouched):
             self._scheduler.retry(pending)
@@ -367,10 +337,6 @@ class ProcessPool:
             self._try_again(begun.task, attempt)
         elif begun is not None:
             self._judge(begun, attempt, worker)
-        if not worker.ready:
-            self._crew.start_failed()
-            if self._crew.failed_starts >= START_TRIES:
-                self._give_up_start(attempt.cause)
 
     def _judge(self, begun: Assignment[_Pending], attempt: Attempt, worker: Worker) -> None:
         """We have killed the worker: for this task, for one it has just answered, or for none."""
@@ -404,20 +370,20 @@ class ProcessPool:
         """Seconds until something is due without anyone's word; None if nothing is."""
         due = [
             item.started + item.task.order.time_limit
-            for worker in self._workers
+            for worker in self._staff.workers
             if worker.kill_reason is None
             and (item := self._scheduler.begun(worker))
             and item.started is not None
         ]
         if (idle_since := self._scheduler.take_back_at()) is not None:
             due.append(idle_since)
-        if len(self._workers) < self._count:
-            due.append(self._crew.next_start)
+        if (next_start := self._staff.next_start()) is not None:
+            due.append(next_start)
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _enforce_time_limits(self) -> None:
         now = time.monotonic()
-        for worker in self._workers:
+        for worker in self._staff.workers:
             item = self._scheduler.begun(worker)
             if item and item.started is not None and worker.kill_reason is None:
                 limit = item.task.order.time_limit
@@ -428,19 +394,16 @@ class ProcessPool:
 
     def _stop_workers(self) -> None:
         """Ask every worker to leave; kill those that are still there at `_close_by`."""
-        for worker in self._workers:
+        for worker in self._staff.workers:
             self._post(worker, Stop())
             self._send(worker)
-        while self._workers and (left := self._close_by - time.monotonic()) > 0:
+        while self._staff.workers and (left := self._close_by - time.monotonic()) > 0:
             self._wait(left)
-        for worker in self._workers:
-            worker.kill("did not leave in time")
-            worker.channel.close()
-        self._workers.clear()
+        self._staff.kill_all()
 
     def _release(self) -> None:
         self._woken = True  # from now on nobody writes to a descriptor that may be another's
-        self._crew.close()
+        self._staff.close()
         self._selector.close()
         os.close(self._wake_write)
         os.close(self._wake_read)

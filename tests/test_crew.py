@@ -193,11 +193,11 @@ def test_nobody_waits_to_learn_how_a_worker_of_an_earlier_fork_server_has_ended(
 def test_each_failed_start_makes_the_next_one_wait_longer_up_to_a_bound(crew: Crew) -> None:
     for pause in (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0):
         earliest = time.monotonic() + pause
-        crew.start_failed()
+        crew.start_failed("for the test")
         assert earliest <= crew.next_start <= time.monotonic() + pause
         assert SHORTEST_BACKOFF <= pause <= LONGEST_BACKOFF
     crew.start_succeeded()
-    crew.start_failed()
+    crew.start_failed("for the test")
     assert crew.next_start <= time.monotonic() + SHORTEST_BACKOFF
 
 
