@@ -124,8 +124,8 @@ class ProcessPool:
     def submit(self, order: Order) -> None:
         """Queue a task; it ends in exactly one `task_ended`, unless the pool is closed first.
 
-        A worker that dies costs its task one of `order.max_attempts`; a task that runs
-        longer than `order.time_limit` seconds loses its worker and fails.
+        A worker that dies costs its task one of `order.max_attempts`. When the job's time is
+        over, a task that is being computed loses its worker and fails; others never begin.
         """
         check_length(order)
         self._inbox.append(order)
@@ -231,14 +231,26 @@ class ProcessPool:
         now = time.monotonic()
         for worker, item in self._scheduler.take_back(now):
             self._post(worker, Forget(item.ticket))
+        self._end_overdue(now)
         while found := self._scheduler.next_assignment(now):
             worker, item = found
             self._post(worker, Assign(item.ticket, item.task.order.task))
             if item.started is not None:
-                self._listener.task_started(item.task.order.task)
+                self._on_begun(item.task.order, now)
+            self._end_overdue(now)
         for worker in self._to_send:
             self._send(worker)
         self._to_send.clear()
+
+    def _end_overdue(self, now: float) -> None:
+        """What comes next is not begun where the time of its job is over."""
+        waiting = self._scheduler.waiting
+        while waiting and (limit := waiting[0].order.time_limit).over(now):
+            self._end(waiting.popleft(), None, str(limit))
+
+    def _on_begun(self, order: Order, now: float) -> None:
+        order.time_limit.begin(now)
+        self._listener.task_started(order.task)
 
     def _post(self, worker: Worker, message: ToWorker) -> None:
         """Put `message` with what goes to `worker` at the end of this step, in one write."""
@@ -304,10 +316,11 @@ class ProcessPool:
 
     def _settle(self, worker: Worker, ticket: int) -> _Pending | None:
         """The task that the worker's answer ends; None where another worker has it now."""
-        item = self._scheduler.answered(worker, ticket, time.monotonic())
+        now = time.monotonic()
+        item = self._scheduler.answered(worker, ticket, now)
         following = self._scheduler.begun(worker)
         if following and not following.taken_back:
-            self._listener.task_started(following.task.order.task)
+            self._on_begun(following.task.order, now)
         if item is None:
             return None
         worker.tasks_done += 1
@@ -369,7 +382,7 @@ class ProcessPool:
     def _seconds_to_deadline(self) -> float | None:
         """Seconds until something is due without anyone's word; None if nothing is."""
         due = [
-            item.started + item.task.order.time_limit
+            item.task.order.time_limit.deadline(item.started)
             for worker in self._staff.workers
             if worker.kill_reason is None
             and (item := self._scheduler.begun(worker))
@@ -387,8 +400,8 @@ class ProcessPool:
             item = self._scheduler.begun(worker)
             if item and item.started is not None and worker.kill_reason is None:
                 limit = item.task.order.time_limit
-                if now - item.started >= limit:
-                    worker.kill(f"time limit of {limit:g} s", item.ticket)
+                if now >= limit.deadline(item.started):
+                    worker.kill(str(limit), item.ticket)
 
     # -- the end ----------------------------------------------------------------------
 

@@ -221,7 +221,8 @@ class Settings:
         "SPORTIV_JOB_TIMEOUT",
         default="300",
         allowed="seconds, from 0.01 to 86400",
-        about="How long a task may compute, in seconds, before its worker is killed.",
+        about="How long a job may take, in seconds, from when its first task begins; then it "
+        "fails, and whoever computes for it is killed.",
         parse=_seconds(0.01, 86_400),
     )
     max_attempts: int = _setting(

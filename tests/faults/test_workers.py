@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from server.channel import MAX_FRAME, frame
+from server.pool import TimeLimit
 from tests.support import pools
 from tests.support.pools import (
     CATALOGUE,
@@ -288,6 +289,15 @@ def test_a_worker_that_computes_for_ever_is_killed_at_the_time_limit(
     victim = gate.begun()
     assert bench.heard.wait_for(job).reason == "time limit of 0.5 s"
     wait_until(lambda: len(bench.pids() - {victim}) == 2, SOON)
+
+
+def test_the_attempts_of_a_task_share_the_time_of_its_job(bench: Bench) -> None:
+    limit = TimeLimit(1.0)
+    job = bench.submit("leave_after", 3, seconds=0.15, time_limit=limit, max_attempts=100)
+    outcome = bench.heard.wait_for(job)
+    assert outcome.reason == "time limit of 1 s"
+    assert 1 <= len(outcome.attempts) <= 7
+    assert bench.answer("echo", "well") == "well"
 
 
 def test_a_worker_stopped_from_outside_and_woken_too_late_harms_no_other_task(

@@ -31,7 +31,7 @@ import numpy as np
 import pytest
 
 from server.messages import Task, TaskKind
-from server.pool import Order, Outcome, Pool, WorkerInfo
+from server.pool import Order, Outcome, Pool, TimeLimit, WorkerInfo
 from server.process_pool import ProcessPool
 from server.shared_data import SharedRegion, write_table
 from server.table import Names, Table, group_tree
@@ -347,15 +347,20 @@ class Bench:
         part: int = 0,
         kind: TaskKind = TaskKind.WHOLE,
         work: Any = None,
-        time_limit: float = 2 * DEADLINE,
+        time_limit: float | TimeLimit = 2 * DEADLINE,
         max_attempts: int = 3,
     ) -> int:
-        """Submit one task, of a new job unless `job` is given; the job's number."""
+        """Submit one task, of a new job unless `job` is given; the job's number.
+
+        Tasks that share their job's time are given the same `TimeLimit`.
+        """
         job = job or self.new_job()
         request = {"value": value, "path": str(path), "seconds": seconds}
         raw_request, raw_work = (msgspec.Raw(msgspec.json.encode(v)) for v in (request, work))
         task = Task(job, part, kind, statistic, raw_request, raw_work)
         self.submitted.add((job, part))
+        if not isinstance(time_limit, TimeLimit):
+            time_limit = TimeLimit(time_limit)
         self.pool.submit(Order(task, time_limit, max_attempts))
         return job
 

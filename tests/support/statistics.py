@@ -110,6 +110,12 @@ def leave(table: Table, request: Anything, part: Json) -> Json:
     os._exit(request.value)
 
 
+def leave_after(table: Table, request: Anything, part: Json) -> Json:
+    """End the worker with exit code `value` after `seconds`."""
+    time.sleep(request.seconds)
+    os._exit(request.value)
+
+
 def leave_once(table: Table, request: Anything, part: Json) -> Json:
     """End the worker, unless an earlier attempt has left its mark at `path`."""
     if not been_here(request):
@@ -330,6 +336,7 @@ _SINGLE = (
     huge,
     interrupt,
     leave,
+    leave_after,
     leave_child,
     leave_once,
     loaded_modules,
