@@ -10,7 +10,6 @@ import signal
 import socket
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from server.channel import Channel
 from server.errors import StartError
@@ -38,6 +37,8 @@ class Worker:
     ready: bool = False
     distrusted: bool = False  # it has talked nonsense: nothing that it says is heard any more
     buried: bool = False  # what is left to happen to it is of no interest
+    leaving: bool = False  # it gets no more tasks; what it has begun it ends
+    leave_by: float | None = None  # when it is killed, once nothing keeps it any more
     tasks_done: int = 0
     kill_reason: str | None = None  # why the supervisor itself has killed it
     killed_for: int | None = None  # the ticket that was the reason, if one was
@@ -58,11 +59,15 @@ class Crew:
     its end of file tells the workers that this process is gone); borrows `table_fd`.
     """
 
-    def __init__(self, catalogue: str, table_fd: int) -> None:
-        """Start the fork server; StartError where it cannot import `catalogue`."""
+    def __init__(self, catalogue: str, table_fd: int, memory: int | None = None) -> None:
+        """Start the fork server; StartError where it cannot import `catalogue`.
+
+        `memory` is how many bytes a worker may take for its tasks; None where as many as there are.
+        """
         self._catalogue = catalogue
         self._table_fd = table_fd
-        self._forks: ForkServer | None = ForkServer(catalogue)
+        self._memory = memory
+        self._forks: ForkServer | None = ForkServer(catalogue, memory)
         self._lifeline_read, self._lifeline_write = os.pipe()
         self.failed_starts = 0
         self.last_failure: str | None = None
@@ -75,7 +80,7 @@ class Crew:
         """
         try:
             if self._forks is None:
-                self._forks = ForkServer(self._catalogue)
+                self._forks = ForkServer(self._catalogue, self._memory)
             return self._fork(self._forks)
         except (EOFError, StartError, OSError) as error:
             cause = str(error) or "the process that starts the workers is gone"
@@ -167,16 +172,3 @@ def _likely_cause(signal_number: int) -> str:
     except ValueError:
         return f"was killed by signal {signal_number}"
     return f"was killed by signal {signal_number} ({known.name}){often.get(known, '')}"
-
-
-def private_memory(pid: int) -> int:
-    """The memory in bytes that only process `pid` uses; 0 where it cannot be read."""
-    try:
-        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except OSError:
-        return 0
-    return 1024 * sum(
-        int(line.split()[1])
-        for line in rollup.splitlines()
-        if line.startswith(("Private_Clean:", "Private_Dirty:"))
-    )

@@ -87,7 +87,11 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class WorkerInfo(msgspec.Struct, frozen=True):
-    """One worker as it is now; `memory` is its private memory in bytes."""
+    """One worker as it is now; `memory` is its private memory in bytes.
+
+    `state` is starting, idle, busy, or leaving: it gets no more tasks, and another is there
+    or on the way.
+    """
 
     pid: int
     state: str

@@ -28,15 +28,17 @@ from typing import Self
 
 from msgspec import DecodeError, Raw
 
-from server.crew import Crew, Worker, private_memory
+from server.crew import Crew, Worker
 from server.errors import StartError
 from server.fork_server import ForkServer
+from server.memory import in_words, private_memory
 from server.messages import (
     Assign,
     Failure,
     Forget,
     FromWorker,
     LogLine,
+    OutOfMemory,
     Ready,
     Result,
     Skipped,
@@ -53,6 +55,9 @@ from server.staff import Staff
 START_TIMEOUT = 60.0
 """Seconds within which all workers must be ready at the start."""
 
+LEAVE_TIMEOUT = 5.0
+"""Seconds that a worker has to leave when it is told to, before it is killed."""
+
 log = logging.getLogger("sportiv.pool")
 
 
@@ -68,7 +73,8 @@ class ProcessPool:
     """N worker processes. A context manager: entering starts them, leaving kills them.
 
     Owns the workers, through a `Crew`; borrows the shared region `table_fd`. `catalogue`
-    names the module whose `STATISTICS` the workers know.
+    names the module whose `STATISTICS` the workers know. `worker_memory` is how many bytes
+    a worker may take for its tasks; None where as many as there are.
     """
 
     backend = "process"
@@ -80,11 +86,13 @@ class ProcessPool:
         workers: int,
         table_fd: int,
         catalogue: str = "server.stats",
+        worker_memory: int | None = None,
     ) -> None:
         self._listener = listener
         self._count = workers
         self._table_fd = table_fd
         self._catalogue = catalogue
+        self._worker_memory = worker_memory
         # Appended by anyone, emptied by the supervisor; a number is a job to be cancelled.
         self._inbox: deque[Order | int] = deque()
         self._woken = False
@@ -100,7 +108,7 @@ class ProcessPool:
 
     def __enter__(self) -> Self:
         """Start the workers; StartError, and nothing left behind, where they cannot run."""
-        crew = Crew(self._catalogue, self._table_fd)
+        crew = Crew(self._catalogue, self._table_fd, self._worker_memory)
         self._selector = selectors.DefaultSelector()
         self._staff = Staff(crew, self._selector, self._count)
         self._wake_read, self._wake_write = os.pipe()
@@ -165,7 +173,8 @@ class ProcessPool:
         except IndexError:  # the supervisor has just taken the last one off
             item = None
         job = item.task.order.task.job if item else None
-        state = "starting" if not worker.ready else "idle" if item is None else "busy"
+        at_work = "leaving" if worker.leaving else "idle" if item is None else "busy"
+        state = at_work if worker.ready else "starting"
         return WorkerInfo(worker.pid, state, job, worker.tasks_done, private_memory(worker.pid))
 
     # -- the supervisor ---------------------------------------------------------------
@@ -304,6 +313,10 @@ class ProcessPool:
             case Failure(ticket, reason):
                 if pending := self._settle(worker, ticket):
                     self._end(pending, None, reason)
+            case OutOfMemory(ticket):
+                self._let_go(worker)  # first, so that nothing counts as begun by it after this
+                if pending := self._settle(worker, ticket):
+                    self._end(pending, None, self._memory_reason())
             case Skipped(ticket):
                 self._settle(worker, ticket)
             case Ready():
@@ -321,10 +334,17 @@ class ProcessPool:
         following = self._scheduler.begun(worker)
         if following and not following.taken_back:
             self._on_begun(following.task.order, now)
+        if worker.leaving:
+            self._stop_when_done(worker)
         if item is None:
             return None
         worker.tasks_done += 1
         return item.task
+
+    def _memory_reason(self) -> str:
+        if self._worker_memory is None:
+            return "out of memory"
+        return f"memory limit of {in_words(self._worker_memory)}"
 
     def _end(self, pending: _Pending, data: Raw | None, reason: str | None = None) -> None:
         task, attempts = pending.order.task, pending.attempts
@@ -339,6 +359,20 @@ class ProcessPool:
         self._scheduler.add_worker(worker)
         if self._staff.whole:
             self._settled.set()
+
+    def _let_go(self, worker: Worker) -> None:
+        """Give the worker nothing more; others get what it has not begun, at no cost."""
+        worker.leaving = True
+        for item in self._scheduler.withdraw(worker):
+            self._post(worker, Forget(item.ticket))
+        self._stop_when_done(worker)
+
+    def _stop_when_done(self, worker: Worker) -> None:
+        """Tell a worker that is let go to leave, unless it has begun something."""
+        item = self._scheduler.begun(worker)
+        if worker.leave_by is None and (item is None or item.taken_back):
+            worker.leave_by = time.monotonic() + LEAVE_TIMEOUT
+            self._post(worker, Stop())
 
     def _bury(self, worker: Worker) -> None:
         """A dead worker: the task it was at is tried again or fails, the others just wait."""
@@ -388,6 +422,11 @@ class ProcessPool:
             and (item := self._scheduler.begun(worker))
             and item.started is not None
         ]
+        due += [
+            worker.leave_by
+            for worker in self._staff.workers
+            if worker.leave_by is not None and worker.kill_reason is None
+        ]
         if (idle_since := self._scheduler.take_back_at()) is not None:
             due.append(idle_since)
         if (next_start := self._staff.next_start()) is not None:
@@ -397,11 +436,15 @@ class ProcessPool:
     def _enforce_time_limits(self) -> None:
         now = time.monotonic()
         for worker in self._staff.workers:
+            if worker.kill_reason is not None:
+                continue
             item = self._scheduler.begun(worker)
-            if item and item.started is not None and worker.kill_reason is None:
+            if item and item.started is not None:
                 limit = item.task.order.time_limit
                 if now >= limit.deadline(item.started):
                     worker.kill(str(limit), item.ticket)
+            if worker.leave_by is not None and now >= worker.leave_by:
+                worker.kill("did not leave in time")
 
     # -- the end ----------------------------------------------------------------------
 

@@ -83,7 +83,13 @@ def _pool(
             table=catalogue.table,
             statistics=catalogue.statistics,
         )
-    return ProcessPool(listener, workers=settings.workers, table_fd=region.fd, catalogue=statistics)
+    return ProcessPool(
+        listener,
+        workers=settings.workers,
+        table_fd=region.fd,
+        catalogue=statistics,
+        worker_memory=settings.worker_memory,
+    )
 
 
 def _private_folder(results: Path) -> Path:

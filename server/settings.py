@@ -99,6 +99,23 @@ def _seconds(least: float, most: float) -> Callable[[str], float]:
     return parse
 
 
+def _size(least: int) -> Callable[[str], int]:
+    """A size in bytes, or with K, M or G behind it in powers of 1024."""
+
+    def parse(text: str) -> int:
+        text = text.strip().upper()
+        exponent = "KMG".find(text[-1:]) + 1
+        digits = text[:-1] if exponent else text
+        if not (digits.isascii() and digits.isdigit()):
+            raise ValueError(text)
+        number = int(digits) << 10 * exponent
+        if not least <= number < 2**62:
+            raise ValueError(text)
+        return number
+
+    return parse
+
+
 def _flag(text: str) -> bool:
     values = dict.fromkeys(("1", "true", "yes", "on"), True)
     values |= dict.fromkeys(("0", "false", "no", "off"), False)
@@ -231,6 +248,14 @@ class Settings:
         allowed="a whole number from 1 to 100",
         about="How many workers a task may cost before its job fails.",
         parse=_whole(1, 100),
+    )
+    worker_memory: int = _setting(
+        "SPORTIV_WORKER_MEMORY",
+        default="1G",
+        allowed="a size such as 512M or 2G, at least 16M",
+        about="How much memory a worker process may take for its tasks, beyond what it has at its "
+        "start; a job that needs more fails. The shared table does not count.",
+        parse=_size(16 * 2**20),
     )
     durability: Durability = _setting(
         "SPORTIV_DURABILITY",

@@ -46,7 +46,7 @@ class Staff:
         return self._crew.next_start if self._missing() else None
 
     def _missing(self) -> bool:
-        return len(self.workers) < self._count
+        return sum(not each.leaving for each in self.workers) < self._count
 
     def on_ready(self, worker: Worker) -> None:
         """The worker takes tasks from now on."""
@@ -78,7 +78,7 @@ class Staff:
         worker.channel.close()
         self.workers.remove(worker)
         attempt = self._crew.post_mortem(worker)
-        log.warning("%s", attempt.cause)
+        log.log(logging.INFO if worker.leaving else logging.WARNING, "%s", attempt.cause)
         if not worker.ready:
             self._crew.start_failed(attempt.cause)
         return attempt

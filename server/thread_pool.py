@@ -2,7 +2,8 @@
 
 It serves for comparison, and where processes cannot be had. A thread cannot be killed: a
 task beyond its job's time limit fails there too, but its thread computes on, and another
-takes its place until it is done.
+takes its place until it is done. Nor can its memory be limited: there is no memory limit
+here, and a task that raises MemoryError has just failed.
 """
 
 import logging

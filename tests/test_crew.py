@@ -17,7 +17,6 @@ from server.crew import (
     SHORTEST_BACKOFF,
     Crew,
     Worker,
-    private_memory,
 )
 from server.errors import StartError
 from server.messages import Assign, Ready, Task, TaskKind, decode_from_worker, encode
@@ -207,11 +206,3 @@ def test_a_crew_that_cannot_start_keeps_no_descriptor(capfd: pytest.CaptureFixtu
         Crew("no.such.catalogue", region.fd)
     assert "No module named 'no'" in capfd.readouterr().err
     assert open_files() == before
-
-
-def test_private_memory_is_that_of_one_process(crew: Crew) -> None:
-    with started(crew) as worker:
-        assert 2**18 < private_memory(worker.pid) < 2**28
-        worker.kill("a test has killed it")
-        crew.post_mortem(worker)
-        assert private_memory(worker.pid) == 0

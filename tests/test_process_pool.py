@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from server.channel import MAX_FRAME
-from server.crew import private_memory
 from server.errors import StartError
+from server.memory import private_memory
 from server.messages import TaskKind
 from server.pool import TimeLimit
 from server.process_pool import ProcessPool

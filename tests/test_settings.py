@@ -27,6 +27,13 @@ RIGHT: dict[str, dict[str, Any]] = {
     "SPORTIV_MAX_QUEUED": {"1": 1, "1000000": 1_000_000},
     "SPORTIV_JOB_TIMEOUT": {"0.01": 0.01, "86400": 86400.0},
     "SPORTIV_MAX_ATTEMPTS": {"1": 1, "100": 100},
+    "SPORTIV_WORKER_MEMORY": {
+        "16M": 16 * 2**20,
+        "512m": 512 * 2**20,
+        "2G": 2 * 2**30,
+        "20000K": 20_000 * 2**10,
+        "20000000": 20_000_000,
+    },
     "SPORTIV_DURABILITY": {"full": Durability.FULL, "process": Durability.PROCESS},
     "SPORTIV_DRAIN_TIMEOUT": {"0": 0.0, "0.5": 0.5, "3600": 3600.0},
 }
@@ -40,6 +47,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "SPORTIV_MAX_QUEUED": ("0", "1000001", "x"),
     "SPORTIV_JOB_TIMEOUT": ("0", "-1", "86401", "nan", "inf", "1 s"),
     "SPORTIV_MAX_ATTEMPTS": ("0", "101", "x"),
+    "SPORTIV_WORKER_MEMORY": ("15M", "0", "G", "1T", "1.5G", "-1G", "1 GB", " ", "٣G", "9" * 5000),
     "SPORTIV_DURABILITY": ("none", "FULL"),
     "SPORTIV_DRAIN_TIMEOUT": ("-0.1", "3601", "nan", "-inf", "x"),
 }

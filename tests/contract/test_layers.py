@@ -15,7 +15,7 @@ import server
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(f"server.{name}" for name in layer.split())
     for layer in (
-        "errors messages channel table interpreter",
+        "errors messages channel table interpreter memory",
         "settings job_state result_locks logging_setup folder_lock dataset stats",
         "csv_text row_order ingest shared_data ledger result_store catalogue pool",
         "fork_server crew staff scheduler worker result_writer end_recorder loader",

@@ -392,7 +392,8 @@ class Bench:
 
     def at_work(self) -> list[WorkerInfo]:
         """The workers that are alive and ready for tasks."""
-        return [w for w in self.pool.workers() if w.state != "starting" and alive(w.pid)]
+        there = self.pool.workers()
+        return [w for w in there if w.state in ("idle", "busy") and alive(w.pid)]
 
     def pids(self) -> set[int]:
         """The processes of the workers that are alive and ready."""
@@ -441,14 +442,20 @@ def opened_pool(
     workers: int = 2,
     table: Table | None = None,
     catalogue: str = CATALOGUE,
+    **options: Any,
 ) -> Iterator[Bench]:
-    """A pool over a table. Left, every task has ended once, unless `Bench.close` came first."""
+    """A pool over a table. Left, every task has ended once, unless `Bench.close` came first.
+
+    `options` are further ones of a `ProcessPool`.
+    """
     heard = Recorder()
     table = table or small_table()
     with published(table) as region:
         pool: ProcessPool | ThreadPool
         if backend == "process":
-            pool = ProcessPool(heard, workers=workers, table_fd=region.fd, catalogue=catalogue)
+            pool = ProcessPool(
+                heard, workers=workers, table_fd=region.fd, catalogue=catalogue, **options
+            )
         else:
             pool = ThreadPool(heard, workers=workers, table=table, statistics=STATISTICS)
         bench = Bench(pool, heard, folder)

@@ -11,6 +11,8 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from server.stats import STATISTICS as REAL
 from server.stats.statistic import JobRequest, Json, Statistic
 from server.table import Table
@@ -97,6 +99,37 @@ def pause(table: Table, request: Anything, part: Json) -> Json:
     """The request's value, after `seconds`."""
     time.sleep(request.seconds)
     return request.value
+
+
+def fill_array(table: Table, request: Anything, part: Json) -> Json:
+    """Make an array of `value` bytes; how many there are."""
+    return int(np.ones(request.value // 8).nbytes)
+
+
+def fill_bytes(table: Table, request: Anything, part: Json) -> Json:
+    """Make a byte array of `value` bytes; how many there are."""
+    return len(bytearray(request.value))
+
+
+def grow_list(table: Table, request: Anything, part: Json) -> Json:
+    """Make a list of `value` bytes one entry at a time; how many entries there are."""
+    grown: list[None] = []
+    while len(grown) < request.value // 8:
+        grown.append(None)
+    return len(grown)
+
+
+def make_objects(table: Table, request: Anything, part: Json) -> Json:
+    """Make and keep small objects of `value` bytes in all; how many there are."""
+    return len([(number,) for number in range(request.value // 64)])
+
+
+def catch_memory_error(table: Table, request: Anything, part: Json) -> Json:
+    """As `fill_bytes`, but content with a failure."""
+    try:
+        return fill_bytes(table, request, part)
+    except MemoryError:
+        return "content"
 
 
 def stop_self(table: Table, request: Anything, part: Json) -> Json:
@@ -202,6 +235,11 @@ def beyond_unicode(table: Table, request: Anything, part: Json) -> Json:
 def huge(table: Table, request: Anything, part: Json) -> Json:
     """A text of `value` bytes."""
     return "x" * request.value
+
+
+def repeat_text(table: Table, request: Anything, part: Json) -> Json:
+    """A list of `value` times the same text of a mebibyte."""
+    return ["x" * 2**20] * request.value
 
 
 def write_column(table: Table, request: Anything, part: Json) -> Json:
@@ -322,6 +360,7 @@ _SINGLE = (
     babble,
     babble_and_leave,
     beyond_unicode,
+    catch_memory_error,
     deep,
     descriptors,
     echo,
@@ -330,7 +369,10 @@ _SINGLE = (
     fail_at_length,
     fail_beyond_unicode,
     fail_mutely,
+    fill_array,
+    fill_bytes,
     first_value,
+    grow_list,
     hang_up,
     hold_interpreter,
     huge,
@@ -340,11 +382,13 @@ _SINGLE = (
     leave_child,
     leave_once,
     loaded_modules,
+    make_objects,
     odd_type,
     overwrite_memory,
     pause,
     pid,
     process_status,
+    repeat_text,
     segfault,
     signal_self,
     spin,
