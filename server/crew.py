@@ -37,6 +37,7 @@ class Worker:
     ready: bool = False
     distrusted: bool = False  # it has talked nonsense: nothing that it says is heard any more
     buried: bool = False  # what is left to happen to it is of no interest
+    retires: str | None = None  # why another is to take its place; until then it works on
     leaving: bool = False  # it gets no more tasks; what it has begun it ends
     leave_by: float | None = None  # when it is killed, once nothing keeps it any more
     tasks_done: int = 0

@@ -19,6 +19,16 @@ def private_memory(pid: int) -> int:
     )
 
 
+def kept_memory() -> int:
+    """The memory in bytes that this process has touched and does not share with files.
+
+    Cheaper than `private_memory`, and enough to see it grow: pages that a fork has in common
+    with its parent count.
+    """
+    _, resident, shared, *_ = Path("/proc/self/statm").read_text().split()
+    return (int(resident) - int(shared)) * resource.getpagesize()
+
+
 class MemoryLimit:
     """This process may take `more` bytes beyond what it has now, while a `with` holds it to that.
 

@@ -2,8 +2,9 @@
 
 The server sends `Assign`, `Forget` and `Stop`; a worker answers each `Assign` with exactly
 one of `Result`, `Failure`, `OutOfMemory` or `Skipped`, in the order in which it was
-assigned, and sends `Ready` or `Unfit` once before that and `LogLine` at any time. A `ticket`
-numbers one assignment; the pool never uses it twice, so that a late answer fits nothing else.
+assigned, and sends `Ready` or `Unfit` once before that and `Grown` and `LogLine` at any time.
+A `ticket` numbers one assignment; the pool never uses it twice, so that a late answer fits
+nothing else.
 """
 
 from enum import StrEnum
@@ -77,6 +78,12 @@ class OutOfMemory(msgspec.Struct, frozen=True, array_like=True, tag="out of memo
     ticket: int
 
 
+class Grown(msgspec.Struct, frozen=True, array_like=True, tag="grown"):
+    """After its last task the worker keeps `size` bytes more than at first: more than it should."""
+
+    size: int
+
+
 class Skipped(msgspec.Struct, frozen=True, array_like=True, tag="skipped"):
     """The task was forgotten before it was started."""
 
@@ -95,7 +102,7 @@ class LogLine(msgspec.Struct, frozen=True, array_like=True, tag="log"):
 
 
 ToWorker = Assign | Forget | Stop
-FromWorker = Ready | Unfit | Result | Failure | OutOfMemory | Skipped | LogLine
+FromWorker = Ready | Unfit | Result | Failure | OutOfMemory | Skipped | Grown | LogLine
 
 encode = msgspec.json.Encoder().encode
 decode_to_worker = msgspec.json.Decoder(ToWorker).decode

@@ -37,6 +37,7 @@ from server.messages import (
     Failure,
     Forget,
     FromWorker,
+    Grown,
     LogLine,
     OutOfMemory,
     Ready,
@@ -74,7 +75,8 @@ class ProcessPool:
 
     Owns the workers, through a `Crew`; borrows the shared region `table_fd`. `catalogue`
     names the module whose `STATISTICS` the workers know. `worker_memory` is how many bytes
-    a worker may take for its tasks; None where as many as there are.
+    a worker may take for its tasks; None where as many as there are. A worker that keeps
+    half of that, or has done `worker_max_tasks`, retires; with 0 none does for its tasks.
     """
 
     backend = "process"
@@ -87,12 +89,14 @@ class ProcessPool:
         table_fd: int,
         catalogue: str = "server.stats",
         worker_memory: int | None = None,
+        worker_max_tasks: int = 0,
     ) -> None:
         self._listener = listener
         self._count = workers
         self._table_fd = table_fd
         self._catalogue = catalogue
         self._worker_memory = worker_memory
+        self._worker_max_tasks = worker_max_tasks or math.inf
         # Appended by anyone, emptied by the supervisor; a number is a job to be cancelled.
         self._inbox: deque[Order | int] = deque()
         self._woken = False
@@ -146,7 +150,15 @@ class ProcessPool:
 
     def workers(self) -> list[WorkerInfo]:
         """Every worker that is alive."""
-        return [self._describe(worker) for worker in list(self._staff.workers)]
+        while True:
+            staff = list(self._staff.workers)
+            states = [self._state(worker) for worker in staff]
+            if staff == self._staff.workers:  # else one may have come for one who has left
+                break
+        return [
+            WorkerInfo(worker.pid, state, job, worker.tasks_done, private_memory(worker.pid))
+            for worker, (state, job) in zip(staff, states, strict=True)
+        ]
 
     def waiting(self) -> int:
         """How many tasks no worker has yet."""
@@ -167,15 +179,16 @@ class ProcessPool:
             with contextlib.suppress(OSError):  # closed: nobody is left to be woken
                 os.write(self._wake_write, b"w")
 
-    def _describe(self, worker: Worker) -> WorkerInfo:
+    def _state(self, worker: Worker) -> tuple[str, int | None]:
+        """What the worker is at, in a word, and for which job."""
         try:
             item = self._scheduler.begun(worker)
         except IndexError:  # the supervisor has just taken the last one off
             item = None
         job = item.task.order.task.job if item else None
-        at_work = "leaving" if worker.leaving else "idle" if item is None else "busy"
-        state = at_work if worker.ready else "starting"
-        return WorkerInfo(worker.pid, state, job, worker.tasks_done, private_memory(worker.pid))
+        if not worker.ready:
+            return "starting", job
+        return "leaving" if worker.leaving else "idle" if item is None else "busy", job
 
     # -- the supervisor ---------------------------------------------------------------
 
@@ -319,6 +332,9 @@ class ProcessPool:
                     self._end(pending, None, self._memory_reason())
             case Skipped(ticket):
                 self._settle(worker, ticket)
+            case Grown(size):
+                more = in_words(size // 2**20 * 2**20)
+                self._staff.retire(worker, f"it keeps {more} more than at its start")
             case Ready():
                 self._on_ready(worker)
             case Unfit(reason):
@@ -339,6 +355,8 @@ class ProcessPool:
         if item is None:
             return None
         worker.tasks_done += 1
+        if worker.tasks_done >= self._worker_max_tasks:
+            self._staff.retire(worker, f"it has done {worker.tasks_done} tasks")
         return item.task
 
     def _memory_reason(self) -> str:
@@ -355,8 +373,9 @@ class ProcessPool:
     def _on_ready(self, worker: Worker) -> None:
         if worker.ready:
             raise OutOfStep("ready a second time")
-        self._staff.on_ready(worker)
         self._scheduler.add_worker(worker)
+        if retired := self._staff.on_ready(worker):
+            self._let_go(retired)
         if self._staff.whole:
             self._settled.set()
 

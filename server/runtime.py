@@ -89,6 +89,7 @@ def _pool(
         table_fd=region.fd,
         catalogue=statistics,
         worker_memory=settings.worker_memory,
+        worker_max_tasks=settings.worker_max_tasks,
     )
 
 

@@ -257,6 +257,13 @@ class Settings:
         "start; a job that needs more fails. The shared table does not count.",
         parse=_size(16 * 2**20),
     )
+    worker_max_tasks: int = _setting(
+        "SPORTIV_WORKER_MAX_TASKS",
+        default="100000",
+        allowed="a whole number from 0 to 1000000000",
+        about="After how many tasks a worker process is replaced by a new one; 0: never for that.",
+        parse=_whole(0, 10**9),
+    )
     durability: Durability = _setting(
         "SPORTIV_DURABILITY",
         default="full",

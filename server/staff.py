@@ -46,12 +46,17 @@ class Staff:
         return self._crew.next_start if self._missing() else None
 
     def _missing(self) -> bool:
-        return sum(not each.leaving for each in self.workers) < self._count
+        staying = [each for each in self.workers if not each.leaving and each.retires is None]
+        return len(staying) < self._count
 
-    def on_ready(self, worker: Worker) -> None:
-        """The worker takes tasks from now on."""
+    def on_ready(self, worker: Worker) -> Worker | None:
+        """The worker takes tasks from now on; who has retired and may leave instead, if anyone."""
         worker.ready = True
         self._crew.start_succeeded()
+        there = [each for each in self.workers if each.ready and not each.leaving]
+        if len(there) <= self._count:
+            return None
+        return next((each for each in there if each.retires is not None), None)
 
     @property
     def whole(self) -> bool:
@@ -64,6 +69,12 @@ class Staff:
         return self._crew.last_failure if self._crew.failed_starts >= START_TRIES else None
 
     # -- going ------------------------------------------------------------------------
+
+    def retire(self, worker: Worker, why: str) -> None:
+        """Have a worker replaced. It works on until another is ready, however long that takes."""
+        if worker.retires is None and not worker.leaving:
+            worker.retires = why
+            log.info("worker %d retires as soon as another is ready: %s", worker.pid, why)
 
     def ended(self) -> list[Worker]:
         """The workers that the fork server knows to have ended, whatever their pipes say."""

@@ -7,9 +7,11 @@ lifeline is closed, when its memory does not suffice for a task, or when a task 
 
 import faulthandler
 import logging
+import math
 import os
 import socket
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -20,12 +22,13 @@ from typing import NoReturn
 import msgspec
 
 from server.channel import MAX_FRAME, Channel
-from server.memory import MemoryLimit
+from server.memory import MemoryLimit, kept_memory
 from server.messages import (
     Assign,
     Failure,
     Forget,
     FromWorker,
+    Grown,
     LogLine,
     OutOfMemory,
     Ready,
@@ -47,6 +50,9 @@ _ROOM_FOR_ANSWER = 6 * MAX_FRAME  # its JSON while that grows, and the copies of
 _NO_LIMIT = nullcontext()
 _LONGEST_REASON = 2000
 _LONGEST_STORY = 20_000
+
+_LOOK_EVERY = 0.02
+"""Seconds between two looks at the worker's own memory; one takes some ten microseconds."""
 
 Statistics = Mapping[str, Statistic]
 
@@ -72,7 +78,8 @@ def main(descriptors: Sequence[int], statistics: Statistics, memory: int | None 
         if (table := _attach(channel, table_fd)) is not None:
             limit = _NO_LIMIT if memory is None else MemoryLimit(memory, _ROOM_FOR_ANSWER)
             _send(channel, LogLine(logging.INFO, "attached the columns, ready"), Ready())
-            _serve(channel, partial(compute, table, statistics, limit=limit))
+            growth = _Growth(math.inf if memory is None else memory / 2)
+            _serve(channel, partial(compute, table, statistics, limit=limit), growth)
         code = 0
     except SystemExit as leave:
         code = leave.code if isinstance(leave.code, int) else int(leave.code is not None)
@@ -101,7 +108,28 @@ def _attach(channel: Channel, table_fd: int) -> Table | None:
     return table
 
 
-def _serve(channel: Channel, compute: Callable[[Task], bytes]) -> None:
+class _Growth:
+    """Notices when the worker keeps more than `most` bytes beyond what it had at first."""
+
+    def __init__(self, most: float) -> None:
+        self._most = most
+        self._first = kept_memory()
+        self._next_look = 0.0
+
+    def noticed(self) -> int:
+        """How many bytes more it keeps, the first time that these are too many; else 0."""
+        now = time.monotonic()
+        if now < self._next_look or self._most == math.inf:
+            return 0
+        self._next_look = now + _LOOK_EVERY
+        size = kept_memory() - self._first
+        if size <= self._most:
+            return 0
+        self._most = math.inf
+        return size
+
+
+def _serve(channel: Channel, compute: Callable[[Task], bytes], growth: _Growth) -> None:
     assigned: deque[Assign] = deque()
     forgotten: set[int] = set()
     while True:
@@ -125,6 +153,8 @@ def _serve(channel: Channel, compute: Callable[[Task], bytes]) -> None:
                 except MemoryError:
                     _send(channel, OutOfMemory(ticket))
                     return
+                if size := growth.noticed():
+                    _send(channel, Grown(size))
 
 
 def _send(channel: Channel, *messages: FromWorker) -> None:

@@ -10,6 +10,7 @@ from server.messages import (
     Failure,
     Forget,
     FromWorker,
+    Grown,
     LogLine,
     OutOfMemory,
     Ready,
@@ -36,6 +37,7 @@ FROM_WORKER: list[FromWorker] = [
     Failure(3, "ValueError: no"),
     OutOfMemory(3),
     Skipped(3),
+    Grown(2**29),
     LogLine(20, "ready"),
     LogLine(40, "failed", "line 1\nline 2"),
 ]

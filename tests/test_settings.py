@@ -34,6 +34,7 @@ RIGHT: dict[str, dict[str, Any]] = {
         "20000K": 20_000 * 2**10,
         "20000000": 20_000_000,
     },
+    "SPORTIV_WORKER_MAX_TASKS": {"0": 0, "1": 1, "1000000000": 10**9},
     "SPORTIV_DURABILITY": {"full": Durability.FULL, "process": Durability.PROCESS},
     "SPORTIV_DRAIN_TIMEOUT": {"0": 0.0, "0.5": 0.5, "3600": 3600.0},
 }
@@ -48,6 +49,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "SPORTIV_JOB_TIMEOUT": ("0", "-1", "86401", "nan", "inf", "1 s"),
     "SPORTIV_MAX_ATTEMPTS": ("0", "101", "x"),
     "SPORTIV_WORKER_MEMORY": ("15M", "0", "G", "1T", "1.5G", "-1G", "1 GB", " ", "٣G", "9" * 5000),
+    "SPORTIV_WORKER_MAX_TASKS": ("-1", "1000000001", "1e3", "never"),
     "SPORTIV_DURABILITY": ("none", "FULL"),
     "SPORTIV_DRAIN_TIMEOUT": ("-0.1", "3601", "nan", "-inf", "x"),
 }

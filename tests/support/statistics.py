@@ -132,6 +132,22 @@ def catch_memory_error(table: Table, request: Anything, part: Json) -> Json:
         return "content"
 
 
+_leaked: list[bytes] = []
+
+
+def leak(table: Table, request: Anything, part: Json) -> Json:
+    """Keep `value` bytes for ever, and take at least `seconds`; the worker's process id."""
+    _leaked.append(b"x" * request.value)
+    time.sleep(request.seconds)
+    return os.getpid()
+
+
+def outstay(table: Table, request: Anything, part: Json) -> Json:
+    """Have the worker go on for `seconds` when it should leave."""
+    os._exit = lambda code: time.sleep(request.seconds)
+    return None
+
+
 def stop_self(table: Table, request: Anything, part: Json) -> Json:
     """Stop the whole process, as a debugger or a frozen machine would."""
     os.kill(os.getpid(), signal.SIGSTOP)
@@ -377,6 +393,7 @@ _SINGLE = (
     hold_interpreter,
     huge,
     interrupt,
+    leak,
     leave,
     leave_after,
     leave_child,
@@ -384,6 +401,7 @@ _SINGLE = (
     loaded_modules,
     make_objects,
     odd_type,
+    outstay,
     overwrite_memory,
     pause,
     pid,
