@@ -10,6 +10,7 @@ import signal
 import socket
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from server.channel import Channel
 from server.errors import StartError
@@ -18,7 +19,10 @@ from server.messages import ToWorker
 from server.pool import Attempt
 
 EXIT_TIMEOUT = 1.0
-"""Seconds that a worker whose pipe is closed has to be gone, before it is killed."""
+"""Seconds within which the fork server must have told how a dead worker has ended."""
+
+_EXITING = 0x4
+"""The flag of a process that is on its way out (PF_EXITING in the kernel's sched.h)."""
 
 SHORTEST_BACKOFF = 0.1
 LONGEST_BACKOFF = 5.0
@@ -139,11 +143,14 @@ class Crew:
         self.failed_starts = 0
 
     def post_mortem(self, worker: Worker) -> Attempt:
-        """How the worker ended; one that has only closed its pipe is killed first."""
-        status = self._exit_status(worker)
-        if status is None:
+        """How the worker ended; one that has only closed its pipe is killed first.
+
+        So what is waited for is the end of a dying process, which takes a moment: a worker
+        keeps its pipe until it is gone, unless a task has closed it.
+        """
+        if not _exiting(worker.pid):
             worker.kill("closed its pipe without leaving")
-            status = self._exit_status(worker)
+        status = self._exit_status(worker)
         if status is None:
             return Attempt(worker.pid, None, None, f"worker {worker.pid} is gone, nobody knows how")
         if status >= 0:
@@ -164,6 +171,16 @@ class Crew:
             self._forks = None
         os.close(self._lifeline_write)
         os.close(self._lifeline_read)
+
+
+def _exiting(pid: int) -> bool:
+    """Whether the process is gone, or past the point where it could do anything more."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    state, *numbers = text.rpartition(")")[2].split()
+    return state in "ZX" or bool(int(numbers[5]) & _EXITING)
 
 
 def _likely_cause(signal_number: int) -> str:

@@ -64,6 +64,9 @@ def main(descriptors: Sequence[int], statistics: Statistics, memory: int | None 
     lifeline and the shared region of the columns. `memory` is how many bytes it may take
     for its tasks, beyond what it has when it is ready; None where as many as there are.
 
+    Keeps its end of the pipe open until it is gone, so that the server may take an end of
+    file from a living worker for the misbehaviour of a task.
+
     An exception that is no `Exception` (SystemExit, KeyboardInterrupt) ends the worker
     with that exit code, as it would end any program.
     """

@@ -1,6 +1,7 @@
 """A crew starts workers, tells how they ended in words, and does not start them too often."""
 
 import os
+import select
 import signal
 import time
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from server.crew import (
     Worker,
 )
 from server.errors import StartError
-from server.messages import Assign, Ready, Task, TaskKind, decode_from_worker, encode
+from server.messages import Assign, Ready, Stop, Task, TaskKind, decode_from_worker, encode
 from server.pool import Attempt
 from tests.support import pools
 from tests.support.pools import (
@@ -129,8 +130,29 @@ def test_a_worker_that_has_only_closed_its_pipe_is_ended(crew: Crew, tmp_path: P
         with pytest.raises(EOFError):
             wait_until(worker.channel.receive)
         assert alive(worker.pid)
-        assert crew.post_mortem(worker).signal == signal.SIGKILL
+        begun = time.monotonic()
+        told = crew.post_mortem(worker)
+        assert time.monotonic() - begun < EXIT_TIMEOUT
+        assert told.signal == signal.SIGKILL
+        assert told.cause == f"worker {worker.pid} closed its pipe without leaving"
         assert not alive(worker.pid)
+
+
+def read_to_its_end(worker: Worker) -> None:
+    """Read the worker's pipe; raises EOFError as soon as there is an end."""
+    while select.select([worker.channel], [], [], DEADLINE)[0]:
+        worker.channel.receive()
+
+
+def test_a_worker_that_leaves_when_told_to_is_not_taken_for_one_that_has_closed_its_pipe(
+    crew: Crew,
+) -> None:
+    for _ in range(20):
+        with started(crew) as worker:
+            worker.channel.send([encode(Stop())])
+            with pytest.raises(EOFError):
+                read_to_its_end(worker)
+            assert crew.post_mortem(worker).exit_code == 0
 
 
 def test_a_worker_ends_with_its_crew_although_it_is_busy(tmp_path: Path) -> None:
