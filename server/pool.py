@@ -119,6 +119,10 @@ class Pool(Protocol):
 
     backend: str
 
+    @property
+    def trouble(self) -> str | None:
+        """Why the pool is not whole and does not become so in a moment; None where it does."""
+
     def submit(self, order: Order) -> None:
         """Queue a task; returns at once. ValueError where it is too long for a pipe."""
 

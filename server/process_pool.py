@@ -28,7 +28,7 @@ from typing import Self
 
 from msgspec import DecodeError, Raw
 
-from server.crew import Crew, Worker
+from server.crew import LONGEST_BACKOFF, Crew, Worker
 from server.errors import StartError
 from server.fork_server import ForkServer
 from server.memory import in_words, private_memory
@@ -103,6 +103,7 @@ class ProcessPool:
         self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self._settled = threading.Event()  # all workers are ready, or the start is given up
         self._start_error: str | None = None
+        self._failed = False  # the supervisor has, and there is no worker any more
         self._close_by = math.inf
         # Supervisor thread only, from here on; `workers` and `waiting` look without touching.
         self._scheduler: Scheduler[_Pending, Worker] = Scheduler()
@@ -132,6 +133,15 @@ class ProcessPool:
         trace: TracebackType | None,
     ) -> None:
         self.close(0.0)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the workers are not all there and soon will not be; None while all is well."""
+        if self._failed:
+            return "the supervisor has failed; the log says why"
+        if (cause := self._staff.trouble) is not None:
+            return f"workers die at their start: {cause}; trying again every {LONGEST_BACKOFF:g} s"
+        return None
 
     def submit(self, order: Order) -> None:
         """Queue a task; it ends in exactly one `task_ended`, unless the pool is closed first.
@@ -199,6 +209,8 @@ class ProcessPool:
             self._stop_workers()
         except Exception:
             log.critical("the supervisor has failed; its workers are ended", exc_info=True)
+            self._failed = True
+            self._staff.kill_all()
             self._give_up_start("the supervisor has failed; the log says why")
             raise
         finally:

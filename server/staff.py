@@ -97,7 +97,7 @@ class Staff:
     def kill_all(self) -> None:
         """End every worker that is left, whatever it is at."""
         for worker in self.workers:
-            worker.kill("did not leave in time")
+            worker.kill()
             worker.channel.close()
         self.workers.clear()
 

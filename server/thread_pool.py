@@ -73,6 +73,11 @@ class ThreadPool:
     ) -> None:
         self.close(0.0)
 
+    @property
+    def trouble(self) -> str | None:
+        """None: threads do not die."""
+        return None
+
     def submit(self, order: Order) -> None:
         """Queue a task; it ends in exactly one `task_ended`, unless the pool is closed first."""
         check_length(order)

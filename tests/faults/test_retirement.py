@@ -13,9 +13,9 @@ from server import process_pool
 from server.pool import Outcome
 from tests.support import pools
 from tests.support.pools import (
-    CATALOGUE,
     DEADLINE,
     Bench,
+    Moody,
     alive,
     children,
     decoded,
@@ -24,6 +24,7 @@ from tests.support.pools import (
     wait_until,
 )
 
+moody = pools.moody
 nothing_left_behind = pools.nothing_left_behind
 
 MIB = 2**20
@@ -148,28 +149,18 @@ def test_who_retires_ends_a_long_task_and_gives_back_what_it_has_not_begun(tmp_p
 
 
 def test_where_no_replacement_can_start_the_old_worker_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, moody: Moody
 ) -> None:
-    deadly, tally = tmp_path / "deadly", tmp_path / "tally"
-    (tmp_path / "deadly_later_catalogue.py").write_text(
-        "import os\n"
-        f"from {CATALOGUE} import STATISTICS\n"
-        "def begin():\n"
-        f"    if os.path.exists({str(deadly)!r}):\n"
-        f"        with open({str(tally)!r}, 'a') as file: file.write('x')\n"
-        "        os._exit(7)\n"
-        "os.register_at_fork(after_in_child=begin)\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    options = {"workers": 1, "worker_max_tasks": 1, "catalogue": "deadly_later_catalogue"}
-    with opened_pool(tmp_path, **options) as bench:
+    options = {"workers": 1, "worker_max_tasks": 1}
+    with opened_pool(tmp_path, catalogue=moody.name, **options) as bench:
         (old,) = bench.pids()
-        deadly.touch()
+        moody.deadly.touch()
         assert bench.answer("pid") == old
-        wait_until(lambda: tally.exists() and len(tally.read_text()) >= 3)
+        wait_until(lambda: bench.pool.trouble)
+        assert moody.deaths() >= 3
         for _ in range(20):
             assert bench.answer("pid", max_attempts=1) == old
-        deadly.unlink()
+        moody.deadly.unlink()
         wait_until(lambda: not alive(old))
         assert bench.answer("pid", max_attempts=1) != old
 

@@ -427,6 +427,36 @@ class Bench:
         self.pool.close(timeout)
 
 
+@dataclass
+class Moody:
+    """A catalogue whose workers die at their start as long as the file `deadly` is there."""
+
+    deadly: Path
+    tally: Path
+    name: str = "moody_catalogue"
+
+    def deaths(self) -> int:
+        """How many workers have died so."""
+        return self.tally.stat().st_size if self.tally.exists() else 0
+
+
+@pytest.fixture
+def moody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Moody:
+    """A catalogue that is not deadly yet."""
+    moody = Moody(tmp_path / "deadly", tmp_path / "tally")
+    (tmp_path / f"{moody.name}.py").write_text(
+        "import os\n"
+        f"from {CATALOGUE} import STATISTICS\n"
+        "def begin():\n"
+        f"    if os.path.exists({str(moody.deadly)!r}):\n"
+        f"        with open({str(moody.tally)!r}, 'a') as file: file.write('x')\n"
+        "        os._exit(7)\n"
+        "os.register_at_fork(after_in_child=begin)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    return moody
+
+
 def decoded(outcome: Outcome) -> Any:
     """The value of an outcome that is good."""
     assert outcome.reason is None, outcome.reason
