@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from msgspec import DecodeError, Raw
+from msgspec import Raw
 
 from server.crew import LONGEST_BACKOFF, Crew, Worker
 from server.errors import StartError
@@ -44,11 +44,9 @@ from server.messages import (
     Result,
     Skipped,
     Stop,
-    ToWorker,
     Unfit,
-    decode_from_worker,
-    encode,
 )
+from server.pipes import Pipes, decoded
 from server.pool import Attempt, Listener, Order, Outcome, WorkerInfo, check_length
 from server.scheduler import Assignment, OutOfStep, Scheduler
 from server.staff import Staff
@@ -107,7 +105,6 @@ class ProcessPool:
         self._close_by = math.inf
         # Supervisor thread only, from here on; `workers` and `waiting` look without touching.
         self._scheduler: Scheduler[_Pending, Worker] = Scheduler()
-        self._to_send: list[Worker] = []
 
     # -- for any thread ---------------------------------------------------------------
 
@@ -116,6 +113,7 @@ class ProcessPool:
         crew = Crew(self._catalogue, self._table_fd, self._worker_memory)
         self._selector = selectors.DefaultSelector()
         self._staff = Staff(crew, self._selector, self._count)
+        self._pipes = Pipes(self._selector)
         self._wake_read, self._wake_write = os.pipe()
         self._selector.register(self._wake_read, selectors.EVENT_READ)
         self._thread.start()
@@ -237,7 +235,7 @@ class ProcessPool:
             if begun:
                 worker.kill("cancelled", item.ticket)
             else:
-                self._post(worker, Forget(item.ticket))
+                self._pipes.post(worker, Forget(item.ticket))
 
     def _wait(self, timeout: float | None) -> None:
         for key, _ in self._selector.select(timeout):
@@ -264,17 +262,15 @@ class ProcessPool:
         """Give waiting tasks to workers, and unstarted ones to those with nothing to do."""
         now = time.monotonic()
         for worker, item in self._scheduler.take_back(now):
-            self._post(worker, Forget(item.ticket))
+            self._pipes.post(worker, Forget(item.ticket))
         self._end_overdue(now)
         while found := self._scheduler.next_assignment(now):
             worker, item = found
-            self._post(worker, Assign(item.ticket, item.task.order.task))
+            self._pipes.post(worker, Assign(item.ticket, item.task.order.task))
             if item.started is not None:
                 self._on_begun(item.task.order, now)
             self._end_overdue(now)
-        for worker in self._to_send:
-            self._send(worker)
-        self._to_send.clear()
+        self._pipes.send()
 
     def _end_overdue(self, now: float) -> None:
         """What comes next is not begun where the time of its job is over."""
@@ -286,45 +282,20 @@ class ProcessPool:
         order.time_limit.begin(now)
         self._listener.task_started(order.task)
 
-    def _post(self, worker: Worker, message: ToWorker) -> None:
-        """Put `message` with what goes to `worker` at the end of this step, in one write."""
-        if not worker.outbox:
-            self._to_send.append(worker)
-        worker.outbox.append(message)
-
-    def _send(self, worker: Worker) -> None:
-        messages = [encode(message) for message in worker.outbox]
-        worker.outbox.clear()
-        with contextlib.suppress(OSError):  # it has died; its end of file tells soon
-            worker.channel.send(messages)
-            self._watch(worker)
-
-    def _watch(self, worker: Worker) -> None:
-        """Wait for room in the pipe as long as something is left to send."""
-        events = selectors.EVENT_READ
-        if worker.channel.unsent:
-            events |= selectors.EVENT_WRITE
-        if self._selector.get_key(worker.channel).events != events:
-            self._selector.modify(worker.channel, events, worker)
-
     def _serve(self, worker: Worker) -> None:
         """The worker's pipe is ready: take its messages, or learn that it is dead."""
         if worker.buried:
             return
         try:
-            if worker.channel.unsent:
-                with contextlib.suppress(OSError):  # what it has sent before is still to be read
-                    worker.channel.flush()
-                self._watch(worker)
-            arrived = worker.channel.receive()
-        except (EOFError, OSError):
+            arrived = self._pipes.receive(worker)
+        except EOFError:
             self._bury(worker)
             return
         for raw in arrived:
             if worker.distrusted:
                 return
             try:
-                self._take(worker, _decoded(raw))
+                self._take(worker, decoded(raw))
             except OutOfStep as error:
                 log.error("worker %d talks nonsense and is killed: %s", worker.pid, error)
                 worker.distrusted = True
@@ -395,7 +366,7 @@ class ProcessPool:
         """Give the worker nothing more; others get what it has not begun, at no cost."""
         worker.leaving = True
         for item in self._scheduler.withdraw(worker):
-            self._post(worker, Forget(item.ticket))
+            self._pipes.post(worker, Forget(item.ticket))
         self._stop_when_done(worker)
 
     def _stop_when_done(self, worker: Worker) -> None:
@@ -403,7 +374,7 @@ class ProcessPool:
         item = self._scheduler.begun(worker)
         if worker.leave_by is None and (item is None or item.taken_back):
             worker.leave_by = time.monotonic() + LEAVE_TIMEOUT
-            self._post(worker, Stop())
+            self._pipes.post(worker, Stop())
 
     def _bury(self, worker: Worker) -> None:
         """A dead worker: the task it was at is tried again or fails, the others just wait."""
@@ -482,8 +453,8 @@ class ProcessPool:
     def _stop_workers(self) -> None:
         """Ask every worker to leave; kill those that are still there at `_close_by`."""
         for worker in self._staff.workers:
-            self._post(worker, Stop())
-            self._send(worker)
+            self._pipes.post(worker, Stop())
+        self._pipes.send()
         while self._staff.workers and (left := self._close_by - time.monotonic()) > 0:
             self._wait(left)
         self._staff.kill_all()
@@ -495,12 +466,3 @@ class ProcessPool:
         os.close(self._wake_write)
         os.close(self._wake_read)
         log.info("workers stopped")
-
-
-def _decoded(raw: bytes) -> FromWorker:
-    """The message in a frame; OutOfStep where it is none."""
-    try:
-        message: FromWorker = decode_from_worker(raw)
-    except (DecodeError, ValueError, RecursionError) as error:
-        raise OutOfStep(str(error)) from error
-    return message

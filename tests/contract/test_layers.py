@@ -18,7 +18,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "errors messages channel table interpreter memory",
         "settings job_state result_locks logging_setup folder_lock dataset stats",
         "csv_text row_order ingest shared_data ledger result_store catalogue pool",
-        "fork_server crew staff scheduler worker result_writer end_recorder loader",
+        "fork_server crew staff pipes scheduler worker result_writer end_recorder loader",
         "process_pool thread_pool",
         "jobs",
         "endpoints runtime",
