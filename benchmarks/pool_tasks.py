@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from benchmarks.measure import alternate, report
 from server.messages import Task, TaskKind
-from server.pool import Order, Outcome
+from server.pool import Order, Outcome, TimeLimit
 from server.process_pool import ProcessPool
 from server.settings import cores
 from server.shared_data import SharedRegion, write_table
@@ -71,7 +71,7 @@ def open_pool(counter: Any, workers: int) -> Iterator[ProcessPool]:
 
 def _order(number: int) -> Order:
     task = Task(number, 0, TaskKind.WHOLE, "nothing", Raw(b'{"question":"obesity"}'), Raw(b"null"))
-    return Order(task, 60.0, 1)
+    return Order(task, TimeLimit(60.0), 1)
 
 
 def _through_pool(pool: ProcessPool, counter: _Counter) -> float:

@@ -19,7 +19,10 @@ from server.messages import ToWorker
 from server.pool import Attempt
 
 EXIT_TIMEOUT = 1.0
-"""Seconds that a worker whose pipe is closed has to be gone, before it is killed."""
+"""Seconds within which the fork server must have told how a dead worker has ended."""
+
+_EXITING = 0x4
+"""The flag of a process that is on its way out (PF_EXITING in the kernel's sched.h)."""
 
 SHORTEST_BACKOFF = 0.1
 LONGEST_BACKOFF = 5.0
@@ -38,6 +41,9 @@ class Worker:
     ready: bool = False
     distrusted: bool = False  # it has talked nonsense: nothing that it says is heard any more
     buried: bool = False  # what is left to happen to it is of no interest
+    retires: str | None = None  # why another is to take its place; until then it works on
+    leaving: bool = False  # it gets no more tasks; what it has begun it ends
+    leave_by: float | None = None  # when it is killed, once nothing keeps it any more
     tasks_done: int = 0
     kill_reason: str | None = None  # why the supervisor itself has killed it
     killed_for: int | None = None  # the ticket that was the reason, if one was
@@ -58,13 +64,18 @@ class Crew:
     its end of file tells the workers that this process is gone); borrows `table_fd`.
     """
 
-    def __init__(self, catalogue: str, table_fd: int) -> None:
-        """Start the fork server; StartError where it cannot import `catalogue`."""
+    def __init__(self, catalogue: str, table_fd: int, memory: int | None = None) -> None:
+        """Start the fork server; StartError where it cannot import `catalogue`.
+
+        `memory` is how many bytes a worker may take for its tasks; None where as many as there are.
+        """
         self._catalogue = catalogue
         self._table_fd = table_fd
-        self._forks: ForkServer | None = ForkServer(catalogue)
+        self._memory = memory
+        self._forks: ForkServer | None = ForkServer(catalogue, memory)
         self._lifeline_read, self._lifeline_write = os.pipe()
         self.failed_starts = 0
+        self.last_failure: str | None = None
         self.next_start = 0.0
 
     def spawn(self) -> Worker | None:
@@ -74,13 +85,14 @@ class Crew:
         """
         try:
             if self._forks is None:
-                self._forks = ForkServer(self._catalogue)
+                self._forks = ForkServer(self._catalogue, self._memory)
             return self._fork(self._forks)
         except (EOFError, StartError, OSError) as error:
-            log.error("cannot start a worker: %s", str(error) or "the fork server is gone")
+            cause = str(error) or "the process that starts the workers is gone"
+            log.error("cannot start a worker: %s", cause)
             if isinstance(error, EOFError):
                 self.lose_fork_server()
-            self.start_failed()
+            self.start_failed(cause)
             return None
 
     def _fork(self, forks: ForkServer) -> Worker:
@@ -119,8 +131,9 @@ class Crew:
             self._forks.close(0.0)
             self._forks = None
 
-    def start_failed(self) -> None:
+    def start_failed(self, cause: str) -> None:
         """A worker died before it was ready: the next one waits, longer each time."""
+        self.last_failure = cause
         pause = min(SHORTEST_BACKOFF * 2**self.failed_starts, LONGEST_BACKOFF)
         self.failed_starts += 1
         self.next_start = time.monotonic() + pause
@@ -130,11 +143,14 @@ class Crew:
         self.failed_starts = 0
 
     def post_mortem(self, worker: Worker) -> Attempt:
-        """How the worker ended; one that has only closed its pipe is killed first."""
-        status = self._exit_status(worker)
-        if status is None:
+        """How the worker ended; one that has only closed its pipe is killed first.
+
+        So what is waited for is the end of a dying process, which takes a moment: a worker
+        keeps its pipe until it is gone, unless a task has closed it.
+        """
+        if not _exiting(worker.pid):
             worker.kill("closed its pipe without leaving")
-            status = self._exit_status(worker)
+        status = self._exit_status(worker)
         if status is None:
             return Attempt(worker.pid, None, None, f"worker {worker.pid} is gone, nobody knows how")
         if status >= 0:
@@ -157,6 +173,16 @@ class Crew:
         os.close(self._lifeline_read)
 
 
+def _exiting(pid: int) -> bool:
+    """Whether the process is gone, or past the point where it could do anything more."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    state, *numbers = text.rpartition(")")[2].split()
+    return state in "ZX" or bool(int(numbers[5]) & _EXITING)
+
+
 def _likely_cause(signal_number: int) -> str:
     often = {signal.SIGKILL: ": often out of memory", signal.SIGSEGV: ": a fault in C code"}
     try:
@@ -164,16 +190,3 @@ def _likely_cause(signal_number: int) -> str:
     except ValueError:
         return f"was killed by signal {signal_number}"
     return f"was killed by signal {signal_number} ({known.name}){often.get(known, '')}"
-
-
-def private_memory(pid: int) -> int:
-    """The memory in bytes that only process `pid` uses; 0 where it cannot be read."""
-    try:
-        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except OSError:
-        return 0
-    return 1024 * sum(
-        int(line.split()[1])
-        for line in rollup.splitlines()
-        if line.startswith(("Private_Clean:", "Private_Dirty:"))
-    )

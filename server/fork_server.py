@@ -85,12 +85,17 @@ class ForkServer:
     Owned by one thread. `fileno` is readable when a worker has ended, or this server has.
     """
 
-    def __init__(self, catalogue: str) -> None:
-        """Start the process; `catalogue` names the module of statistics to import."""
+    def __init__(self, catalogue: str, memory: int | None = None) -> None:
+        """Start the process; `catalogue` names the module of statistics to import.
+
+        `memory` is how many bytes each worker may take for its tasks, None for no limit.
+        """
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                module_command("server.fork_server", str(theirs.fileno()), catalogue),
+                module_command(
+                    "server.fork_server", str(theirs.fileno()), catalogue, str(memory or 0)
+                ),
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 env=_environment(),
@@ -182,13 +187,14 @@ class ForkServer:
             self._process.wait()
 
 
-def main(control: socket.socket, catalogue: str) -> None:
+def main(control: socket.socket, catalogue: str, memory: int) -> None:
     """The fork server's own loop: forks on request until the other end is closed."""
     from server import worker  # here, so that the server's end does not import it
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    become_worker = partial(worker.main, statistics=import_module(catalogue).STATISTICS)
+    statistics = import_module(catalogue).STATISTICS
+    become_worker = partial(worker.main, statistics=statistics, memory=memory or None)
     wakeup = _child_signals()
     children: set[int] = set()
     gc.collect()
@@ -272,4 +278,4 @@ def _kill(children: set[int]) -> None:
 
 if __name__ == "__main__":
     with socket.socket(fileno=int(sys.argv[1])) as control_socket:
-        main(control_socket, sys.argv[2])
+        main(control_socket, sys.argv[2], int(sys.argv[3]))

@@ -29,7 +29,7 @@ from server.errors import (
 from server.job_state import JobState, change
 from server.ledger import Ending, JobRecord, Ledger
 from server.messages import Task, TaskKind
-from server.pool import Attempt, Order, Outcome, Pool
+from server.pool import Attempt, Order, Outcome, Pool, TimeLimit
 from server.result_locks import ResultLocks
 from server.result_store import RUNNING, ResultStore, checksum
 from server.result_writer import Answer, ResultWriter
@@ -50,7 +50,7 @@ class Job:
     statistic: str
     request: msgspec.Raw
     parts: int
-    time_limit: float  # seconds
+    time_limit: TimeLimit
     state: JobState = JobState.QUEUED
     started_at: float | None = None
     partials: dict[int, msgspec.Raw] = field(default_factory=dict)
@@ -299,7 +299,7 @@ class Jobs:
     def _job(
         self, job_id: int, statistic: str, request: JobRequest, text: bytes, parts: Sequence[object]
     ) -> Job:
-        limit = min(request.timeout_s or math.inf, self._settings.job_timeout)
+        limit = TimeLimit(min(request.timeout_s or math.inf, self._settings.job_timeout))
         return Job(job_id, statistic, msgspec.Raw(text), len(parts), limit)
 
     def _plan(self, statistic: Statistic, request: Any) -> list[msgspec.Raw]:
@@ -307,7 +307,8 @@ class Jobs:
         return [msgspec.Raw(msgspec.json.encode(part)) for part in parts]
 
     def _fail_unrunnable(self, record: JobRecord, reason: str) -> None:
-        job = Job(record.id, record.statistic, msgspec.Raw(record.request.encode()), 0, 0.0)
+        request = msgspec.Raw(record.request.encode())
+        job = Job(record.id, record.statistic, request, 0, TimeLimit(0.0))
         self._track(job)
         self._finish(job, JobState.FAILED, None, f"it cannot be run on the present data: {reason}")
 

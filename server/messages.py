@@ -1,9 +1,10 @@
 """What crosses the pipe between the server and a worker: small frozen structs, as JSON.
 
 The server sends `Assign`, `Forget` and `Stop`; a worker answers each `Assign` with exactly
-one of `Result`, `Failure` or `Skipped`, in the order in which it was assigned, and sends
-`Ready` or `Unfit` once before that and `LogLine` at any time. A `ticket` numbers one
-assignment; the pool never uses it twice, so that a late answer fits nothing else.
+one of `Result`, `Failure`, `OutOfMemory` or `Skipped`, in the order in which it was
+assigned, and sends `Ready` or `Unfit` once before that and `Grown` and `LogLine` at any time.
+A `ticket` numbers one assignment; the pool never uses it twice, so that a late answer fits
+nothing else.
 """
 
 from enum import StrEnum
@@ -71,6 +72,18 @@ class Failure(msgspec.Struct, frozen=True, array_like=True, tag="failure"):
     reason: str
 
 
+class OutOfMemory(msgspec.Struct, frozen=True, array_like=True, tag="out of memory"):
+    """The task took more memory than the worker may have; the worker leaves after this answer."""
+
+    ticket: int
+
+
+class Grown(msgspec.Struct, frozen=True, array_like=True, tag="grown"):
+    """After its last task the worker keeps `size` bytes more than at first: more than it should."""
+
+    size: int
+
+
 class Skipped(msgspec.Struct, frozen=True, array_like=True, tag="skipped"):
     """The task was forgotten before it was started."""
 
@@ -89,7 +102,7 @@ class LogLine(msgspec.Struct, frozen=True, array_like=True, tag="log"):
 
 
 ToWorker = Assign | Forget | Stop
-FromWorker = Ready | Unfit | Result | Failure | Skipped | LogLine
+FromWorker = Ready | Unfit | Result | Failure | OutOfMemory | Skipped | Grown | LogLine
 
 encode = msgspec.json.Encoder().encode
 decode_to_worker = msgspec.json.Decoder(ToWorker).decode

@@ -4,6 +4,7 @@ A pool takes tasks and tells a listener how each one ended. It knows nothing of 
 or HTTP.
 """
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
@@ -25,11 +26,40 @@ class Attempt(msgspec.Struct, frozen=True):
     cause: str
 
 
+@dataclass(eq=False, slots=True)
+class TimeLimit:
+    """How long one job may take, over all its tasks and all their attempts.
+
+    The orders of a job share it. Only the pool, which knows when the first of them begins,
+    calls `begin`; `begun` is on the monotonic clock.
+    """
+
+    seconds: float
+    begun: float | None = None
+
+    def begin(self, now: float) -> None:
+        """A task of the job begins; where it is not the first one, this changes nothing."""
+        if self.begun is None:
+            self.begun = now
+
+    def deadline(self, started: float) -> float:
+        """When a task of the job that was begun at `started` has to be done."""
+        return (started if self.begun is None else self.begun) + self.seconds
+
+    def over(self, now: float) -> bool:
+        """Whether the job's time has run out, so that none of its tasks may begin any more."""
+        return self.begun is not None and now >= self.begun + self.seconds
+
+    def __str__(self) -> str:
+        """The reason for which a job fails at its limit."""
+        return f"time limit of {self.seconds:g} s"
+
+
 class Order(msgspec.Struct, frozen=True):
-    """A task with the limits under which it runs: seconds per attempt, and attempts."""
+    """A task with the limits under which it runs: its job's time, and its own attempts."""
 
     task: Task
-    time_limit: float
+    time_limit: TimeLimit
     max_attempts: int
 
 
@@ -57,7 +87,11 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class WorkerInfo(msgspec.Struct, frozen=True):
-    """One worker as it is now; `memory` is its private memory in bytes."""
+    """One worker as it is now; `memory` is its private memory in bytes.
+
+    `state` is starting, idle, busy, or leaving: it gets no more tasks, and another is there
+    or on the way.
+    """
 
     pid: int
     state: str
@@ -87,7 +121,7 @@ class Pool(Protocol):
 
     @property
     def trouble(self) -> str | None:
-        """What keeps the pool from being whole, in words; None where nothing does."""
+        """Why the pool is not whole and does not become so in a moment; None where it does."""
 
     def submit(self, order: Order) -> None:
         """Queue a task; returns at once. ValueError where it is too long for a pipe."""

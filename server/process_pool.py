@@ -26,34 +26,36 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from msgspec import DecodeError, Raw
+from msgspec import Raw
 
-from server.crew import Crew, Worker, private_memory
+from server.crew import LONGEST_BACKOFF, Crew, Worker
 from server.errors import StartError
 from server.fork_server import ForkServer
+from server.memory import in_words, private_memory
 from server.messages import (
     Assign,
     Failure,
     Forget,
     FromWorker,
+    Grown,
     LogLine,
+    OutOfMemory,
     Ready,
     Result,
     Skipped,
     Stop,
-    ToWorker,
     Unfit,
-    decode_from_worker,
-    encode,
 )
+from server.pipes import Pipes, decoded
 from server.pool import Attempt, Listener, Order, Outcome, WorkerInfo, check_length
 from server.scheduler import Assignment, OutOfStep, Scheduler
+from server.staff import Staff
 
 START_TIMEOUT = 60.0
 """Seconds within which all workers must be ready at the start."""
 
-START_TRIES = 3
-"""Workers in a row that may die before one is ready, until the start is given up."""
+LEAVE_TIMEOUT = 5.0
+"""Seconds that a worker has to leave when it is told to, before it is killed."""
 
 log = logging.getLogger("sportiv.pool")
 
@@ -70,7 +72,9 @@ class ProcessPool:
     """N worker processes. A context manager: entering starts them, leaving kills them.
 
     Owns the workers, through a `Crew`; borrows the shared region `table_fd`. `catalogue`
-    names the module whose `STATISTICS` the workers know.
+    names the module whose `STATISTICS` the workers know. `worker_memory` is how many bytes
+    a worker may take for its tasks; None where as many as there are. A worker that keeps
+    half of that, or has done `worker_max_tasks`, retires; with 0 none does for its tasks.
     """
 
     backend = "process"
@@ -82,30 +86,34 @@ class ProcessPool:
         workers: int,
         table_fd: int,
         catalogue: str = "server.stats",
+        worker_memory: int | None = None,
+        worker_max_tasks: int = 0,
     ) -> None:
         self._listener = listener
         self._count = workers
         self._table_fd = table_fd
         self._catalogue = catalogue
+        self._worker_memory = worker_memory
+        self._worker_max_tasks = worker_max_tasks or math.inf
         # Appended by anyone, emptied by the supervisor; a number is a job to be cancelled.
         self._inbox: deque[Order | int] = deque()
         self._woken = False
         self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self._settled = threading.Event()  # all workers are ready, or the start is given up
         self._start_error: str | None = None
+        self._failed = False  # the supervisor has, and there is no worker any more
         self._close_by = math.inf
         # Supervisor thread only, from here on; `workers` and `waiting` look without touching.
         self._scheduler: Scheduler[_Pending, Worker] = Scheduler()
-        self._workers: list[Worker] = []
-        self._to_send: list[Worker] = []
-        self._watched: ForkServer | None = None
 
     # -- for any thread ---------------------------------------------------------------
 
     def __enter__(self) -> Self:
         """Start the workers; StartError, and nothing left behind, where they cannot run."""
-        self._crew = Crew(self._catalogue, self._table_fd)
+        crew = Crew(self._catalogue, self._table_fd, self._worker_memory)
         self._selector = selectors.DefaultSelector()
+        self._staff = Staff(crew, self._selector, self._count)
+        self._pipes = Pipes(self._selector)
         self._wake_read, self._wake_write = os.pipe()
         self._selector.register(self._wake_read, selectors.EVENT_READ)
         self._thread.start()
@@ -124,11 +132,20 @@ class ProcessPool:
     ) -> None:
         self.close(0.0)
 
+    @property
+    def trouble(self) -> str | None:
+        """Why the workers are not all there and soon will not be; None while all is well."""
+        if self._failed:
+            return "the supervisor has failed; the log says why"
+        if (cause := self._staff.trouble) is not None:
+            return f"workers die at their start: {cause}; trying again every {LONGEST_BACKOFF:g} s"
+        return None
+
     def submit(self, order: Order) -> None:
         """Queue a task; it ends in exactly one `task_ended`, unless the pool is closed first.
 
-        A worker that dies costs its task one of `order.max_attempts`; a task that runs
-        longer than `order.time_limit` seconds loses its worker and fails.
+        A worker that dies costs its task one of `order.max_attempts`. When the job's time is
+        over, a task that is being computed loses its worker and fails; others never begin.
         """
         check_length(order)
         self._inbox.append(order)
@@ -139,14 +156,17 @@ class ProcessPool:
         self._inbox.append(job)
         self._wake()
 
-    @property
-    def trouble(self) -> str | None:
-        """What keeps the pool from being whole, in words; None where nothing does."""
-        return None
-
     def workers(self) -> list[WorkerInfo]:
         """Every worker that is alive."""
-        return [self._describe(worker) for worker in list(self._workers)]
+        while True:
+            staff = list(self._staff.workers)
+            states = [self._state(worker) for worker in staff]
+            if staff == self._staff.workers:  # else one may have come for one who has left
+                break
+        return [
+            WorkerInfo(worker.pid, state, job, worker.tasks_done, private_memory(worker.pid))
+            for worker, (state, job) in zip(staff, states, strict=True)
+        ]
 
     def waiting(self) -> int:
         """How many tasks no worker has yet."""
@@ -167,14 +187,16 @@ class ProcessPool:
             with contextlib.suppress(OSError):  # closed: nobody is left to be woken
                 os.write(self._wake_write, b"w")
 
-    def _describe(self, worker: Worker) -> WorkerInfo:
+    def _state(self, worker: Worker) -> tuple[str, int | None]:
+        """What the worker is at, in a word, and for which job."""
         try:
             item = self._scheduler.begun(worker)
         except IndexError:  # the supervisor has just taken the last one off
             item = None
         job = item.task.order.task.job if item else None
-        state = "starting" if not worker.ready else "idle" if item is None else "busy"
-        return WorkerInfo(worker.pid, state, job, worker.tasks_done, private_memory(worker.pid))
+        if not worker.ready:
+            return "starting", job
+        return "leaving" if worker.leaving else "idle" if item is None else "busy", job
 
     # -- the supervisor ---------------------------------------------------------------
 
@@ -185,6 +207,8 @@ class ProcessPool:
             self._stop_workers()
         except Exception:
             log.critical("the supervisor has failed; its workers are ended", exc_info=True)
+            self._failed = True
+            self._staff.kill_all()
             self._give_up_start("the supervisor has failed; the log says why")
             raise
         finally:
@@ -192,7 +216,9 @@ class ProcessPool:
 
     def _step(self) -> None:
         """Wait for the next thing to happen and deal with all that has."""
-        self._replace_workers()
+        self._staff.fill()
+        if (cause := self._staff.trouble) is not None:
+            self._give_up_start(cause)
         self._wait(self._seconds_to_deadline())
         while self._inbox:
             match self._inbox.popleft():
@@ -209,7 +235,7 @@ class ProcessPool:
             if begun:
                 worker.kill("cancelled", item.ticket)
             else:
-                self._post(worker, Forget(item.ticket))
+                self._pipes.post(worker, Forget(item.ticket))
 
     def _wait(self, timeout: float | None) -> None:
         for key, _ in self._selector.select(timeout):
@@ -227,77 +253,49 @@ class ProcessPool:
 
         Not where a child that it has left behind holds its end of the pipe open.
         """
-        ended = self._crew.ended()
-        self._watch_fork_server()
-        for worker in [each for each in self._workers if each.pid in ended]:
+        for worker in self._staff.ended():
             self._serve(worker)
             if not worker.buried:
                 self._bury(worker)
-
-    def _watch_fork_server(self) -> None:
-        """Keep the selector in step with the crew, which replaces a fork server that is gone."""
-        forks = self._crew.fork_server
-        if forks is self._watched:
-            return
-        if self._watched is not None:
-            self._selector.unregister(self._watched)
-        if forks is not None:
-            self._selector.register(forks, selectors.EVENT_READ, forks)
-        self._watched = forks
 
     def _hand_out(self) -> None:
         """Give waiting tasks to workers, and unstarted ones to those with nothing to do."""
         now = time.monotonic()
         for worker, item in self._scheduler.take_back(now):
-            self._post(worker, Forget(item.ticket))
+            self._pipes.post(worker, Forget(item.ticket))
+        self._end_overdue(now)
         while found := self._scheduler.next_assignment(now):
             worker, item = found
-            self._post(worker, Assign(item.ticket, item.task.order.task))
+            self._pipes.post(worker, Assign(item.ticket, item.task.order.task))
             if item.started is not None:
-                self._listener.task_started(item.task.order.task)
-        for worker in self._to_send:
-            self._send(worker)
-        self._to_send.clear()
+                self._on_begun(item.task.order, now)
+            self._end_overdue(now)
+        self._pipes.send()
 
-    def _post(self, worker: Worker, message: ToWorker) -> None:
-        """Put `message` with what goes to `worker` at the end of this step, in one write."""
-        if not worker.outbox:
-            self._to_send.append(worker)
-        worker.outbox.append(message)
+    def _end_overdue(self, now: float) -> None:
+        """What comes next is not begun where the time of its job is over."""
+        waiting = self._scheduler.waiting
+        while waiting and (limit := waiting[0].order.time_limit).over(now):
+            self._end(waiting.popleft(), None, str(limit))
 
-    def _send(self, worker: Worker) -> None:
-        messages = [encode(message) for message in worker.outbox]
-        worker.outbox.clear()
-        with contextlib.suppress(OSError):  # it has died; its end of file tells soon
-            worker.channel.send(messages)
-            self._watch(worker)
-
-    def _watch(self, worker: Worker) -> None:
-        """Wait for room in the pipe as long as something is left to send."""
-        events = selectors.EVENT_READ
-        if worker.channel.unsent:
-            events |= selectors.EVENT_WRITE
-        if self._selector.get_key(worker.channel).events != events:
-            self._selector.modify(worker.channel, events, worker)
+    def _on_begun(self, order: Order, now: float) -> None:
+        order.time_limit.begin(now)
+        self._listener.task_started(order.task)
 
     def _serve(self, worker: Worker) -> None:
         """The worker's pipe is ready: take its messages, or learn that it is dead."""
         if worker.buried:
             return
         try:
-            if worker.channel.unsent:
-                with contextlib.suppress(OSError):  # what it has sent before is still to be read
-                    worker.channel.flush()
-                self._watch(worker)
-            arrived = worker.channel.receive()
-        except (EOFError, OSError):
+            arrived = self._pipes.receive(worker)
+        except EOFError:
             self._bury(worker)
             return
         for raw in arrived:
             if worker.distrusted:
                 return
             try:
-                self._take(worker, _decoded(raw))
+                self._take(worker, decoded(raw))
             except OutOfStep as error:
                 log.error("worker %d talks nonsense and is killed: %s", worker.pid, error)
                 worker.distrusted = True
@@ -311,8 +309,15 @@ class ProcessPool:
             case Failure(ticket, reason):
                 if pending := self._settle(worker, ticket):
                     self._end(pending, None, reason)
+            case OutOfMemory(ticket):
+                self._let_go(worker)  # first, so that nothing counts as begun by it after this
+                if pending := self._settle(worker, ticket):
+                    self._end(pending, None, self._memory_reason())
             case Skipped(ticket):
                 self._settle(worker, ticket)
+            case Grown(size):
+                more = in_words(size // 2**20 * 2**20)
+                self._staff.retire(worker, f"it keeps {more} more than at its start")
             case Ready():
                 self._on_ready(worker)
             case Unfit(reason):
@@ -323,14 +328,24 @@ class ProcessPool:
 
     def _settle(self, worker: Worker, ticket: int) -> _Pending | None:
         """The task that the worker's answer ends; None where another worker has it now."""
-        item = self._scheduler.answered(worker, ticket, time.monotonic())
+        now = time.monotonic()
+        item = self._scheduler.answered(worker, ticket, now)
         following = self._scheduler.begun(worker)
         if following and not following.taken_back:
-            self._listener.task_started(following.task.order.task)
+            self._on_begun(following.task.order, now)
+        if worker.leaving:
+            self._stop_when_done(worker)
         if item is None:
             return None
         worker.tasks_done += 1
+        if worker.tasks_done >= self._worker_max_tasks:
+            self._staff.retire(worker, f"it has done {worker.tasks_done} tasks")
         return item.task
+
+    def _memory_reason(self) -> str:
+        if self._worker_memory is None:
+            return "out of memory"
+        return f"memory limit of {in_words(self._worker_memory)}"
 
     def _end(self, pending: _Pending, data: Raw | None, reason: str | None = None) -> None:
         task, attempts = pending.order.task, pending.attempts
@@ -338,33 +353,32 @@ class ProcessPool:
 
     # -- workers come and go ----------------------------------------------------------
 
-    def _replace_workers(self) -> None:
-        """Start as many workers as are missing, unless they keep dying at the start."""
-        while len(self._workers) < self._count and time.monotonic() >= self._crew.next_start:
-            if worker := self._crew.spawn():
-                self._workers.append(worker)
-                self._selector.register(worker.channel, selectors.EVENT_READ, worker)
-            elif self._crew.failed_starts >= START_TRIES:
-                self._give_up_start("no process can be forked")
-            self._watch_fork_server()
-
     def _on_ready(self, worker: Worker) -> None:
         if worker.ready:
             raise OutOfStep("ready a second time")
-        worker.ready = True
-        self._crew.start_succeeded()
         self._scheduler.add_worker(worker)
-        if sum(each.ready for each in self._workers) == self._count:
+        if retired := self._staff.on_ready(worker):
+            self._let_go(retired)
+        if self._staff.whole:
             self._settled.set()
+
+    def _let_go(self, worker: Worker) -> None:
+        """Give the worker nothing more; others get what it has not begun, at no cost."""
+        worker.leaving = True
+        for item in self._scheduler.withdraw(worker):
+            self._pipes.post(worker, Forget(item.ticket))
+        self._stop_when_done(worker)
+
+    def _stop_when_done(self, worker: Worker) -> None:
+        """Tell a worker that is let go to leave, unless it has begun something."""
+        item = self._scheduler.begun(worker)
+        if worker.leave_by is None and (item is None or item.taken_back):
+            worker.leave_by = time.monotonic() + LEAVE_TIMEOUT
+            self._pipes.post(worker, Stop())
 
     def _bury(self, worker: Worker) -> None:
         """A dead worker: the task it was at is tried again or fails, the others just wait."""
-        worker.buried = True
-        self._selector.unregister(worker.channel)
-        worker.channel.close()
-        self._workers.remove(worker)
-        attempt = self._crew.post_mortem(worker)
-        log.warning("%s", attempt.cause)
+        attempt = self._staff.bury(worker)
         begun, untouched = self._scheduler.remove_worker(worker)
         for pending in reversed(untouched):
             self._scheduler.retry(pending)
@@ -372,10 +386,6 @@ class ProcessPool:
             self._try_again(begun.task, attempt)
         elif begun is not None:
             self._judge(begun, attempt, worker)
-        if not worker.ready:
-            self._crew.start_failed()
-            if self._crew.failed_starts >= START_TRIES:
-                self._give_up_start(attempt.cause)
 
     def _judge(self, begun: Assignment[_Pending], attempt: Attempt, worker: Worker) -> None:
         """We have killed the worker: for this task, for one it has just answered, or for none."""
@@ -408,54 +418,51 @@ class ProcessPool:
     def _seconds_to_deadline(self) -> float | None:
         """Seconds until something is due without anyone's word; None if nothing is."""
         due = [
-            item.started + item.task.order.time_limit
-            for worker in self._workers
+            item.task.order.time_limit.deadline(item.started)
+            for worker in self._staff.workers
             if worker.kill_reason is None
             and (item := self._scheduler.begun(worker))
             and item.started is not None
         ]
+        due += [
+            worker.leave_by
+            for worker in self._staff.workers
+            if worker.leave_by is not None and worker.kill_reason is None
+        ]
         if (idle_since := self._scheduler.take_back_at()) is not None:
             due.append(idle_since)
-        if len(self._workers) < self._count:
-            due.append(self._crew.next_start)
+        if (next_start := self._staff.next_start()) is not None:
+            due.append(next_start)
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _enforce_time_limits(self) -> None:
         now = time.monotonic()
-        for worker in self._workers:
+        for worker in self._staff.workers:
+            if worker.kill_reason is not None:
+                continue
             item = self._scheduler.begun(worker)
-            if item and item.started is not None and worker.kill_reason is None:
+            if item and item.started is not None:
                 limit = item.task.order.time_limit
-                if now - item.started >= limit:
-                    worker.kill(f"time limit of {limit:g} s", item.ticket)
+                if now >= limit.deadline(item.started):
+                    worker.kill(str(limit), item.ticket)
+            if worker.leave_by is not None and now >= worker.leave_by:
+                worker.kill("did not leave in time")
 
     # -- the end ----------------------------------------------------------------------
 
     def _stop_workers(self) -> None:
         """Ask every worker to leave; kill those that are still there at `_close_by`."""
-        for worker in self._workers:
-            self._post(worker, Stop())
-            self._send(worker)
-        while self._workers and (left := self._close_by - time.monotonic()) > 0:
+        for worker in self._staff.workers:
+            self._pipes.post(worker, Stop())
+        self._pipes.send()
+        while self._staff.workers and (left := self._close_by - time.monotonic()) > 0:
             self._wait(left)
-        for worker in self._workers:
-            worker.kill("did not leave in time")
-            worker.channel.close()
-        self._workers.clear()
+        self._staff.kill_all()
 
     def _release(self) -> None:
         self._woken = True  # from now on nobody writes to a descriptor that may be another's
-        self._crew.close()
+        self._staff.close()
         self._selector.close()
         os.close(self._wake_write)
         os.close(self._wake_read)
         log.info("workers stopped")
-
-
-def _decoded(raw: bytes) -> FromWorker:
-    """The message in a frame; OutOfStep where it is none."""
-    try:
-        message: FromWorker = decode_from_worker(raw)
-    except (DecodeError, ValueError, RecursionError) as error:
-        raise OutOfStep(str(error)) from error
-    return message

@@ -99,7 +99,14 @@ def _pool(
             table=catalogue.table,
             statistics=catalogue.statistics,
         )
-    return ProcessPool(listener, workers=settings.workers, table_fd=region.fd, catalogue=statistics)
+    return ProcessPool(
+        listener,
+        workers=settings.workers,
+        table_fd=region.fd,
+        catalogue=statistics,
+        worker_memory=settings.worker_memory,
+        worker_max_tasks=settings.worker_max_tasks,
+    )
 
 
 def _private_folder(results: Path) -> Path:

@@ -60,6 +60,7 @@ class Scheduler(Generic[TaskT, WorkerT]):
     def __init__(self) -> None:
         self.waiting: deque[TaskT] = deque()
         self._hands: dict[WorkerT, _Hand[TaskT]] = {}
+        self._taking: dict[WorkerT, _Hand[TaskT]] = {}  # those of them that get tasks
         self._next_ticket = 0
 
     def submit(self, task: TaskT) -> None:
@@ -72,13 +73,28 @@ class Scheduler(Generic[TaskT, WorkerT]):
 
     def add_worker(self, worker: WorkerT) -> None:
         """A worker that takes tasks from now on."""
-        self._hands[worker] = _Hand()
+        self._hands[worker] = self._taking[worker] = _Hand()
+
+    def withdraw(self, worker: WorkerT) -> list[Assignment[TaskT]]:
+        """A worker that gets no more tasks: what it has not begun waits again, before all others.
+
+        Those assignments are given; the worker still answers for them, and for what it is
+        computing.
+        """
+        self._taking.pop(worker, None)
+        hand = self._hands.get(worker)
+        untouched = [item for item in list(hand.held)[1:] if not item.taken_back] if hand else []
+        for item in reversed(untouched):
+            item.taken_back = True
+            self.retry(item.task)
+        return untouched
 
     def remove_worker(self, worker: WorkerT) -> tuple[Assignment[TaskT] | None, list[TaskT]]:
         """A worker that is gone: what it was computing, and what it had not begun.
 
         Both leave out what was taken back from it before.
         """
+        self._taking.pop(worker, None)
         hand = self._hands.pop(worker, None)
         held = list(hand.held) if hand else []
         begun = held[0] if held and not held[0].taken_back else None
@@ -91,9 +107,9 @@ class Scheduler(Generic[TaskT, WorkerT]):
 
     def next_assignment(self, now: float) -> tuple[WorkerT, Assignment[TaskT]] | None:
         """The next task for the least loaded worker; None while all have enough."""
-        if not self.waiting or not self._hands:
+        if not self.waiting or not self._taking:
             return None
-        worker, hand = min(self._hands.items(), key=lambda item: len(item[1].held))
+        worker, hand = min(self._taking.items(), key=lambda item: len(item[1].held))
         if len(hand.held) >= DEPTH:
             found = self._hungry()
             if found is None:
@@ -103,9 +119,9 @@ class Scheduler(Generic[TaskT, WorkerT]):
 
     def _hungry(self) -> tuple[WorkerT, _Hand[TaskT]] | None:
         """A worker of tiny tasks that has room, as long as there is a backlog for all."""
-        if len(self.waiting) < len(self._hands):
+        if len(self.waiting) < len(self._taking):
             return None
-        for worker, hand in self._hands.items():
+        for worker, hand in self._taking.items():
             if len(hand.held) < TINY_DEPTH and hand.seconds < TINY_SECONDS:
                 return worker, hand
         return None
@@ -181,4 +197,4 @@ class Scheduler(Generic[TaskT, WorkerT]):
         )
 
     def _idle(self) -> int:
-        return sum(not hand.held for hand in self._hands.values())
+        return sum(not hand.held for hand in self._taking.values())

@@ -106,6 +106,23 @@ def _seconds_or_none(least: float, most: float) -> Callable[[str], float]:
     return lambda text: math.inf if float(text) == 0 else bounded(text)
 
 
+def _size(least: int) -> Callable[[str], int]:
+    """A size in bytes, or with K, M or G behind it in powers of 1024."""
+
+    def parse(text: str) -> int:
+        text = text.strip().upper()
+        exponent = "KMG".find(text[-1:]) + 1
+        digits = text[:-1] if exponent else text
+        if not (digits.isascii() and digits.isdigit()):
+            raise ValueError(text)
+        number = int(digits) << 10 * exponent
+        if not least <= number < 2**62:
+            raise ValueError(text)
+        return number
+
+    return parse
+
+
 def _flag(text: str) -> bool:
     values = dict.fromkeys(("1", "true", "yes", "on"), True)
     values |= dict.fromkeys(("0", "false", "no", "off"), False)
@@ -220,7 +237,8 @@ class Settings:
         "SPORTIV_JOB_TIMEOUT",
         default="300",
         allowed="seconds, from 0.01 to 86400",
-        about="How long a task may compute, in seconds, before its worker is killed.",
+        about="How long a job may take, in seconds, from when its first task begins; then it "
+        "fails, and whoever computes for it is killed.",
         parse=_seconds(0.01, 86_400),
     )
     max_attempts: int = _setting(
@@ -229,6 +247,21 @@ class Settings:
         allowed="a whole number from 1 to 100",
         about="How many workers a task may cost before its job fails.",
         parse=_whole(1, 100),
+    )
+    worker_memory: int = _setting(
+        "SPORTIV_WORKER_MEMORY",
+        default="1G",
+        allowed="a size such as 512M or 2G, at least 16M",
+        about="How much memory a worker process may take for its tasks, beyond what it has at its "
+        "start; a job that needs more fails. The shared table does not count.",
+        parse=_size(16 * 2**20),
+    )
+    worker_max_tasks: int = _setting(
+        "SPORTIV_WORKER_MAX_TASKS",
+        default="100000",
+        allowed="a whole number from 0 to 1000000000",
+        about="After how many tasks a worker process is replaced by a new one; 0: never for that.",
+        parse=_whole(0, 10**9),
     )
     durability: Durability = _setting(
         "SPORTIV_DURABILITY",

@@ -1,8 +1,9 @@
 """Replicated worker threads behind one queue: the same protocol as the processes, one core.
 
 It serves for comparison, and where processes cannot be had. A thread cannot be killed: a
-task beyond its time limit fails there too, but its thread computes on, and another takes
-its place until it is done.
+task beyond its job's time limit fails there too, but its thread computes on, and another
+takes its place until it is done. Nor can its memory be limited: there is no memory limit
+here, and a task that raises MemoryError has just failed.
 """
 
 import logging
@@ -72,6 +73,11 @@ class ThreadPool:
     ) -> None:
         self.close(0.0)
 
+    @property
+    def trouble(self) -> str | None:
+        """None: threads do not die."""
+        return None
+
     def submit(self, order: Order) -> None:
         """Queue a task; it ends in exactly one `task_ended`, unless the pool is closed first."""
         check_length(order)
@@ -85,11 +91,6 @@ class ThreadPool:
             self._waiting = deque(each for each in self._waiting if each.task.job != job)
             mine = [hand for hand in self._hands if hand.order and hand.order.task.job == job]
             self._replace(mine)
-
-    @property
-    def trouble(self) -> str | None:
-        """What keeps the pool from being whole, in words; None where nothing does."""
-        return None
 
     def workers(self) -> list[WorkerInfo]:
         """Every thread; they share the server's process and memory, so each counts none."""
@@ -124,6 +125,9 @@ class ThreadPool:
 
     def _work(self, hand: _Hand) -> None:
         while (order := self._next(hand)) is not None:
+            if hand.order is None:
+                self._listener.task_ended(Outcome(order.task, None, str(order.time_limit)))
+                continue
             self._listener.task_started(order.task)
             outcome = self._compute(order)
             with self._changed:
@@ -135,14 +139,19 @@ class ThreadPool:
             self._listener.task_ended(outcome)
 
     def _next(self, hand: _Hand) -> Order | None:
-        """The next task, which is then in this hand; None once the pool is closed."""
+        """The next task; None once the pool is closed.
+
+        It is then in this hand, unless the time of its job is over.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             if self._closed:
                 return None
-            order = self._waiting.popleft()
-            hand.order, hand.deadline = order, time.monotonic() + order.time_limit
-            self._changed.notify_all()  # the timekeeper
+            order, now = self._waiting.popleft(), time.monotonic()
+            if not order.time_limit.over(now):
+                order.time_limit.begin(now)
+                hand.order, hand.deadline = order, order.time_limit.deadline(now)
+                self._changed.notify_all()  # the timekeeper
             return order
 
     def _compute(self, order: Order) -> Outcome:
@@ -165,8 +174,7 @@ class ThreadPool:
                     wait = max(0.0, min(due) - time.monotonic()) if due else None
                     self._changed.wait(wait)
             for order in late:
-                reason = f"time limit of {order.time_limit:g} s"
-                self._listener.task_ended(Outcome(order.task, None, reason))
+                self._listener.task_ended(Outcome(order.task, None, str(order.time_limit)))
 
     def _take_out_late(self) -> list[Order]:
         now = time.monotonic()

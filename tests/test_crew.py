@@ -1,6 +1,7 @@
 """A crew starts workers, tells how they ended in words, and does not start them too often."""
 
 import os
+import select
 import signal
 import time
 from collections.abc import Iterator
@@ -17,10 +18,9 @@ from server.crew import (
     SHORTEST_BACKOFF,
     Crew,
     Worker,
-    private_memory,
 )
 from server.errors import StartError
-from server.messages import Assign, Ready, Task, TaskKind, decode_from_worker, encode
+from server.messages import Assign, Ready, Stop, Task, TaskKind, decode_from_worker, encode
 from server.pool import Attempt
 from tests.support import pools
 from tests.support.pools import (
@@ -130,8 +130,29 @@ def test_a_worker_that_has_only_closed_its_pipe_is_ended(crew: Crew, tmp_path: P
         with pytest.raises(EOFError):
             wait_until(worker.channel.receive)
         assert alive(worker.pid)
-        assert crew.post_mortem(worker).signal == signal.SIGKILL
+        begun = time.monotonic()
+        told = crew.post_mortem(worker)
+        assert time.monotonic() - begun < EXIT_TIMEOUT
+        assert told.signal == signal.SIGKILL
+        assert told.cause == f"worker {worker.pid} closed its pipe without leaving"
         assert not alive(worker.pid)
+
+
+def read_to_its_end(worker: Worker) -> None:
+    """Read the worker's pipe; raises EOFError as soon as there is an end."""
+    while select.select([worker.channel], [], [], DEADLINE)[0]:
+        worker.channel.receive()
+
+
+def test_a_worker_that_leaves_when_told_to_is_not_taken_for_one_that_has_closed_its_pipe(
+    crew: Crew,
+) -> None:
+    for _ in range(20):
+        with started(crew) as worker:
+            worker.channel.send([encode(Stop())])
+            with pytest.raises(EOFError):
+                read_to_its_end(worker)
+            assert crew.post_mortem(worker).exit_code == 0
 
 
 def test_a_worker_ends_with_its_crew_although_it_is_busy(tmp_path: Path) -> None:
@@ -193,11 +214,11 @@ def test_nobody_waits_to_learn_how_a_worker_of_an_earlier_fork_server_has_ended(
 def test_each_failed_start_makes_the_next_one_wait_longer_up_to_a_bound(crew: Crew) -> None:
     for pause in (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0):
         earliest = time.monotonic() + pause
-        crew.start_failed()
+        crew.start_failed("for the test")
         assert earliest <= crew.next_start <= time.monotonic() + pause
         assert SHORTEST_BACKOFF <= pause <= LONGEST_BACKOFF
     crew.start_succeeded()
-    crew.start_failed()
+    crew.start_failed("for the test")
     assert crew.next_start <= time.monotonic() + SHORTEST_BACKOFF
 
 
@@ -207,11 +228,3 @@ def test_a_crew_that_cannot_start_keeps_no_descriptor(capfd: pytest.CaptureFixtu
         Crew("no.such.catalogue", region.fd)
     assert "No module named 'no'" in capfd.readouterr().err
     assert open_files() == before
-
-
-def test_private_memory_is_that_of_one_process(crew: Crew) -> None:
-    with started(crew) as worker:
-        assert 2**18 < private_memory(worker.pid) < 2**28
-        worker.kill("a test has killed it")
-        crew.post_mortem(worker)
-        assert private_memory(worker.pid) == 0

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from server.channel import MAX_FRAME
-from server.crew import private_memory
 from server.errors import StartError
+from server.memory import private_memory
 from server.messages import TaskKind
+from server.pool import TimeLimit
 from server.process_pool import ProcessPool
 from server.shared_data import attach_table
 from tests.support import pools
@@ -216,6 +217,29 @@ def test_a_task_that_waits_does_not_use_up_its_time(bench: Bench) -> None:
         gate.open()
     for job in waiting:
         assert bench.heard.wait_for(job).reason is None
+
+
+def test_the_parts_of_a_job_share_its_time(fresh: Bench) -> None:
+    """Each takes less than the limit, all together more: the last ones do not even begin."""
+    limit = TimeLimit(1.0)
+    job = fresh.new_job()
+    for part in range(40):
+        fresh.submit("pause", part, seconds=0.4, job=job, part=part, time_limit=limit)
+    outcomes = [fresh.heard.wait_for(job, part) for part in range(40)]
+    assert {outcome.reason for outcome in outcomes} <= {None, "time limit of 1 s"}
+    assert outcomes[-1].reason is not None
+    assert 39 not in {task.part for task in fresh.heard.started}
+
+
+def test_a_task_of_a_job_whose_time_is_over_never_begins(bench: Bench) -> None:
+    limit = TimeLimit(0.2)
+    job = bench.submit("echo", time_limit=limit)
+    bench.heard.wait_for(job)
+    assert limit.begun is not None
+    wait_for_clock(limit.begun + 0.2)
+    outcome = bench.run("echo", job=job, part=1, time_limit=limit)
+    assert (outcome.reason, outcome.attempts) == ("time limit of 0.2 s", ())
+    assert [task.part for task in bench.heard.started if task.job == job] == [0]
 
 
 def test_a_time_limit_ends_no_other_task(fresh: Bench) -> None:

@@ -286,6 +286,23 @@ def test_an_idle_worker_gets_what_a_busy_one_has_not_begun() -> None:
     assert answer(scheduler, "idle", 1.2) is not None
 
 
+def test_a_worker_that_is_withdrawn_ends_what_it_has_begun_and_gets_nothing_more() -> None:
+    scheduler = scheduler_with("a", tasks=3)
+    hand_out(scheduler)
+    (item,) = scheduler.withdraw("a")
+    assert (item.task, list(scheduler.waiting)) == (2, [2, 3])
+    assert hand_out(scheduler) == []
+    assert scheduler.withdraw("a") == []
+    first = answer(scheduler, "a", 1.0)
+    assert first is not None
+    assert first.task == 1
+    assert scheduler.begun("a") is item  # it has to be answered for, or to be buried
+    assert scheduler.take_back_at() is None
+    assert scheduler.remove_worker("a") == (None, [])
+    scheduler.add_worker("b")
+    assert hand_out(scheduler) == [("b", 2), ("b", 3)]
+
+
 def test_what_was_taken_back_still_has_to_be_answered_for() -> None:
     scheduler = scheduler_with("busy", tasks=3)
     hand_out(scheduler, now=1.0)

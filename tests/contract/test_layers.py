@@ -15,10 +15,13 @@ import server
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(f"server.{name}" for name in layer.split())
     for layer in (
-        "errors messages channel table machine interpreter",
+        "errors messages channel table machine interpreter memory",
         "settings job_state result_locks logging_setup folder_lock dataset stats",
         "csv_text row_order ingest shared_data ledger result_store catalogue pool",
-        "fork_server crew scheduler worker result_writer end_recorder housekeeper loader",
+        (
+            "fork_server crew staff pipes scheduler worker"
+            " result_writer end_recorder housekeeper loader"
+        ),
         "process_pool thread_pool",
         "jobs",
         "endpoints runtime",

@@ -15,11 +15,15 @@ from typing import Any
 import pytest
 
 from server.channel import MAX_FRAME, frame
+from server.pool import Outcome, TimeLimit
+from server.process_pool import ProcessPool
 from tests.support import pools
 from tests.support.pools import (
     CATALOGUE,
     DEADLINE,
     Bench,
+    Moody,
+    Recorder,
     alive,
     children,
     decoded,
@@ -27,12 +31,15 @@ from tests.support.pools import (
     end,
     open_files,
     opened_pool,
+    published,
     read_pids,
+    small_table,
     unread_bytes,
     wait_for_clock,
     wait_until,
 )
 
+moody = pools.moody
 nothing_left_behind = pools.nothing_left_behind
 
 ROOT = Path(__file__).parents[2]
@@ -290,6 +297,15 @@ def test_a_worker_that_computes_for_ever_is_killed_at_the_time_limit(
     wait_until(lambda: len(bench.pids() - {victim}) == 2, SOON)
 
 
+def test_the_attempts_of_a_task_share_the_time_of_its_job(bench: Bench) -> None:
+    limit = TimeLimit(1.0)
+    job = bench.submit("leave_after", 3, seconds=0.15, time_limit=limit, max_attempts=100)
+    outcome = bench.heard.wait_for(job)
+    assert outcome.reason == "time limit of 1 s"
+    assert 1 <= len(outcome.attempts) <= 7
+    assert bench.answer("echo", "well") == "well"
+
+
 def test_a_worker_stopped_from_outside_and_woken_too_late_harms_no_other_task(
     single: Bench,
 ) -> None:
@@ -507,30 +523,59 @@ def test_closing_ends_even_stopped_workers_whose_fork_server_is_gone(own: Bench)
 
 
 def test_workers_that_die_at_the_start_are_started_again_less_and_less_often(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, moody: Moody
 ) -> None:
-    tally, deadly = tmp_path / "tally", tmp_path / "deadly"
-    (tmp_path / "moody_catalogue.py").write_text(
-        "import os\n"
-        f"from {CATALOGUE} import STATISTICS\n"
-        "def begin():\n"
-        f"    if os.path.exists({str(deadly)!r}):\n"
-        f"        with open({str(tally)!r}, 'a') as file: file.write('x')\n"
-        "        os._exit(7)\n"
-        "os.register_at_fork(after_in_child=begin)\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    with opened_pool(tmp_path, catalogue="moody_catalogue") as bench:
-        deadly.touch()
+    with opened_pool(tmp_path, catalogue=moody.name) as bench:
+        moody.deadly.touch()
         victim, other = bench.pids()
         begun = time.monotonic()
         bench.end_worker(victim)
-        wait_until(lambda: tally.exists() and len(tally.read_text()) >= 3)
+        wait_until(lambda: moody.deaths() >= 3)
         assert decoded(bench.run("pid", max_attempts=1)) == other
-        starts = len(tally.read_text())
+        starts = moody.deaths()
         assert sum(0.1 * 2**n for n in range(starts - 1)) < time.monotonic() - begun
-        deadly.unlink()
+        moody.deadly.unlink()
         assert other in bench.wait_until_whole(without={victim})
+
+
+def test_a_pool_whose_workers_keep_dying_at_the_start_says_so_until_one_is_ready(
+    tmp_path: Path, moody: Moody
+) -> None:
+    with opened_pool(tmp_path, catalogue=moody.name) as bench:
+        assert bench.pool.trouble is None
+        moody.deadly.touch()
+        bench.end_worker(min(bench.pids()))
+        wait_until(lambda: bench.pool.trouble)
+        assert moody.deaths() >= 3
+        told = bench.pool.trouble
+        assert told is not None
+        assert told.startswith("workers die at their start: worker ")
+        assert told.endswith("left with exit code 7; trying again every 5 s")
+        assert bench.answer("echo", "well") == "well"
+        moody.deadly.unlink()
+        bench.wait_until_whole()
+        assert bench.pool.trouble is None
+
+
+class Clumsy(Recorder):
+    """A listener that fails."""
+
+    def task_ended(self, outcome: Outcome) -> None:
+        raise ValueError("clumsy")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_pool_whose_supervisor_has_failed_says_so_and_has_no_worker_left(tmp_path: Path) -> None:
+    with published(small_table()) as region:
+        pool = ProcessPool(Clumsy(), workers=2, table_fd=region.fd, catalogue=CATALOGUE)
+        with pool:
+            pids = [worker.pid for worker in pool.workers()]
+            assert pool.trouble is None
+            Bench(pool, Recorder(), tmp_path).submit("echo")
+            wait_until(lambda: pool.trouble)
+            assert pool.trouble == "the supervisor has failed; the log says why"
+            wait_until(lambda: not any(map(alive, pids)))
+            assert pool.workers() == []
 
 
 # -- nothing is left, nothing piles up ----------------------------------------------------

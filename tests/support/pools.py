@@ -31,7 +31,7 @@ import numpy as np
 import pytest
 
 from server.messages import Task, TaskKind
-from server.pool import Order, Outcome, Pool, WorkerInfo
+from server.pool import Order, Outcome, Pool, TimeLimit, WorkerInfo
 from server.process_pool import ProcessPool
 from server.shared_data import SharedRegion, write_table
 from server.table import Names, Table, group_tree
@@ -347,15 +347,20 @@ class Bench:
         part: int = 0,
         kind: TaskKind = TaskKind.WHOLE,
         work: Any = None,
-        time_limit: float = 2 * DEADLINE,
+        time_limit: float | TimeLimit = 2 * DEADLINE,
         max_attempts: int = 3,
     ) -> int:
-        """Submit one task, of a new job unless `job` is given; the job's number."""
+        """Submit one task, of a new job unless `job` is given; the job's number.
+
+        Tasks that share their job's time are given the same `TimeLimit`.
+        """
         job = job or self.new_job()
         request = {"value": value, "path": str(path), "seconds": seconds}
         raw_request, raw_work = (msgspec.Raw(msgspec.json.encode(v)) for v in (request, work))
         task = Task(job, part, kind, statistic, raw_request, raw_work)
         self.submitted.add((job, part))
+        if not isinstance(time_limit, TimeLimit):
+            time_limit = TimeLimit(time_limit)
         self.pool.submit(Order(task, time_limit, max_attempts))
         return job
 
@@ -387,7 +392,8 @@ class Bench:
 
     def at_work(self) -> list[WorkerInfo]:
         """The workers that are alive and ready for tasks."""
-        return [w for w in self.pool.workers() if w.state != "starting" and alive(w.pid)]
+        there = self.pool.workers()
+        return [w for w in there if w.state in ("idle", "busy") and alive(w.pid)]
 
     def pids(self) -> set[int]:
         """The processes of the workers that are alive and ready."""
@@ -421,6 +427,36 @@ class Bench:
         self.pool.close(timeout)
 
 
+@dataclass
+class Moody:
+    """A catalogue whose workers die at their start as long as the file `deadly` is there."""
+
+    deadly: Path
+    tally: Path
+    name: str = "moody_catalogue"
+
+    def deaths(self) -> int:
+        """How many workers have died so."""
+        return self.tally.stat().st_size if self.tally.exists() else 0
+
+
+@pytest.fixture
+def moody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Moody:
+    """A catalogue that is not deadly yet."""
+    moody = Moody(tmp_path / "deadly", tmp_path / "tally")
+    (tmp_path / f"{moody.name}.py").write_text(
+        "import os\n"
+        f"from {CATALOGUE} import STATISTICS\n"
+        "def begin():\n"
+        f"    if os.path.exists({str(moody.deadly)!r}):\n"
+        f"        with open({str(moody.tally)!r}, 'a') as file: file.write('x')\n"
+        "        os._exit(7)\n"
+        "os.register_at_fork(after_in_child=begin)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    return moody
+
+
 def decoded(outcome: Outcome) -> Any:
     """The value of an outcome that is good."""
     assert outcome.reason is None, outcome.reason
@@ -436,14 +472,20 @@ def opened_pool(
     workers: int = 2,
     table: Table | None = None,
     catalogue: str = CATALOGUE,
+    **options: Any,
 ) -> Iterator[Bench]:
-    """A pool over a table. Left, every task has ended once, unless `Bench.close` came first."""
+    """A pool over a table. Left, every task has ended once, unless `Bench.close` came first.
+
+    `options` are further ones of a `ProcessPool`.
+    """
     heard = Recorder()
     table = table or small_table()
     with published(table) as region:
         pool: ProcessPool | ThreadPool
         if backend == "process":
-            pool = ProcessPool(heard, workers=workers, table_fd=region.fd, catalogue=catalogue)
+            pool = ProcessPool(
+                heard, workers=workers, table_fd=region.fd, catalogue=catalogue, **options
+            )
         else:
             pool = ThreadPool(heard, workers=workers, table=table, statistics=STATISTICS)
         bench = Bench(pool, heard, folder)

@@ -11,6 +11,8 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from server.stats import STATISTICS as REAL
 from server.stats.statistic import JobRequest, Json, Statistic
 from server.table import Table
@@ -99,6 +101,53 @@ def pause(table: Table, request: Anything, part: Json) -> Json:
     return request.value
 
 
+def fill_array(table: Table, request: Anything, part: Json) -> Json:
+    """Make an array of `value` bytes; how many there are."""
+    return int(np.ones(request.value // 8).nbytes)
+
+
+def fill_bytes(table: Table, request: Anything, part: Json) -> Json:
+    """Make a byte array of `value` bytes; how many there are."""
+    return len(bytearray(request.value))
+
+
+def grow_list(table: Table, request: Anything, part: Json) -> Json:
+    """Make a list of `value` bytes one entry at a time; how many entries there are."""
+    grown: list[None] = []
+    while len(grown) < request.value // 8:
+        grown.append(None)
+    return len(grown)
+
+
+def make_objects(table: Table, request: Anything, part: Json) -> Json:
+    """Make and keep small objects of `value` bytes in all; how many there are."""
+    return len([(number,) for number in range(request.value // 64)])
+
+
+def catch_memory_error(table: Table, request: Anything, part: Json) -> Json:
+    """As `fill_bytes`, but content with a failure."""
+    try:
+        return fill_bytes(table, request, part)
+    except MemoryError:
+        return "content"
+
+
+_leaked: list[bytes] = []
+
+
+def leak(table: Table, request: Anything, part: Json) -> Json:
+    """Keep `value` bytes for ever, and take at least `seconds`; the worker's process id."""
+    _leaked.append(b"x" * request.value)
+    time.sleep(request.seconds)
+    return os.getpid()
+
+
+def outstay(table: Table, request: Anything, part: Json) -> Json:
+    """Have the worker go on for `seconds` when it should leave."""
+    os._exit = lambda code: time.sleep(request.seconds)
+    return None
+
+
 def stop_self(table: Table, request: Anything, part: Json) -> Json:
     """Stop the whole process, as a debugger or a frozen machine would."""
     os.kill(os.getpid(), signal.SIGSTOP)
@@ -107,6 +156,12 @@ def stop_self(table: Table, request: Anything, part: Json) -> Json:
 
 def leave(table: Table, request: Anything, part: Json) -> Json:
     """End the worker with exit code `value`, without any clean-up."""
+    os._exit(request.value)
+
+
+def leave_after(table: Table, request: Anything, part: Json) -> Json:
+    """End the worker with exit code `value` after `seconds`."""
+    time.sleep(request.seconds)
     os._exit(request.value)
 
 
@@ -196,6 +251,11 @@ def beyond_unicode(table: Table, request: Anything, part: Json) -> Json:
 def huge(table: Table, request: Anything, part: Json) -> Json:
     """A text of `value` bytes."""
     return "x" * request.value
+
+
+def repeat_text(table: Table, request: Anything, part: Json) -> Json:
+    """A list of `value` times the same text of a mebibyte."""
+    return ["x" * 2**20] * request.value
 
 
 def write_column(table: Table, request: Anything, part: Json) -> Json:
@@ -316,6 +376,7 @@ _SINGLE = (
     babble,
     babble_and_leave,
     beyond_unicode,
+    catch_memory_error,
     deep,
     descriptors,
     echo,
@@ -324,20 +385,28 @@ _SINGLE = (
     fail_at_length,
     fail_beyond_unicode,
     fail_mutely,
+    fill_array,
+    fill_bytes,
     first_value,
+    grow_list,
     hang_up,
     hold_interpreter,
     huge,
     interrupt,
+    leak,
     leave,
+    leave_after,
     leave_child,
     leave_once,
     loaded_modules,
+    make_objects,
     odd_type,
+    outstay,
     overwrite_memory,
     pause,
     pid,
     process_status,
+    repeat_text,
     segfault,
     signal_self,
     spin,
