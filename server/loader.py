@@ -2,11 +2,13 @@
 
 The CSV library and the memory that parsing takes never enter the server: a short-lived
 process reads the file into the region that it was handed, says how that went in one line
-of JSON, and is gone.
+of JSON, and is gone. It leaves at once when the server is gone.
 """
 
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import msgspec
@@ -19,6 +21,7 @@ from server.shared_data import SharedRegion, write_table
 
 class _Job(msgspec.Struct, frozen=True):
     fd: int
+    lifeline: int
     data: str
     dataset: str
 
@@ -38,13 +41,14 @@ def load_region(data: Path, dataset: Path) -> SharedRegion:
     DescriptionError or SharedMemoryError that the loading process met.
     """
     region = SharedRegion()
+    lifeline, held = os.pipe()  # reads end of file when this process is gone
     try:
-        job = msgspec.json.encode(_Job(region.fd, str(data), str(dataset))).decode()
+        job = msgspec.json.encode(_Job(region.fd, lifeline, str(data), str(dataset))).decode()
         done = subprocess.run(
             module_command("server.loader", job),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            pass_fds=[region.fd],
+            pass_fds=[region.fd, lifeline],
             env=module_environment(),
             check=False,
         )
@@ -54,6 +58,9 @@ def load_region(data: Path, dataset: Path) -> SharedRegion:
     except BaseException:
         region.close()
         raise
+    finally:
+        os.close(held)
+        os.close(lifeline)
     return region
 
 
@@ -71,6 +78,7 @@ def _reason(done: subprocess.CompletedProcess[bytes]) -> str:
 
 def main(job: _Job) -> int:
     """Load the table into the region; the exit code."""
+    threading.Thread(target=_watch_lifeline, args=(job.lifeline,), daemon=True).start()
     from server.ingest import read_table  # here, so that the server's end does not import it
 
     try:
@@ -80,6 +88,11 @@ def main(job: _Job) -> int:
         sys.stdout.buffer.write(msgspec.json.encode(_Failure(str(error))))
         return 1
     return 0
+
+
+def _watch_lifeline(lifeline: int) -> None:
+    os.read(lifeline, 1)
+    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ The one gunicorn worker is the server: it opens everything when it has been fork
 
 import logging
 import os
+import select
 import signal
 import sys
 import threading
@@ -29,6 +30,12 @@ CANNOT_START = 4
 NOTIFY_SECONDS = 5.0
 """How often the server tells gunicorn that it is alive while it starts."""
 
+LEAVE_SECONDS = 2.0
+"""How long the process stays when all is closed, for answers on their way to clients; and,
+when gunicorn's master is gone, how long it may take to close."""
+
+_STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
 log = logging.getLogger("sportiv.runtime")
 
 
@@ -43,7 +50,8 @@ class Server:
         self._app: Flask | None = None
         self._jobs: Jobs | None = None
         self._open = ExitStack()
-        self._closing: threading.Thread | None = None
+        self._closing = threading.Lock()  # never let go: who gets it closes everything
+        self._closed = threading.Event()
         self._in_a_hurry = False
 
     def __call__(
@@ -61,6 +69,10 @@ class Server:
         from server.endpoints import create_app
         from server.runtime import serving
 
+        _leave_at_a_signal(worker)
+        threading.Thread(
+            target=self._watch_master, args=(worker.ppid,), name="master", daemon=True
+        ).start()
         started = threading.Event()
         threading.Thread(target=_keep_alive, args=(worker, started), daemon=True).start()
         try:
@@ -88,10 +100,7 @@ class Server:
             worker.handle_exit(number, frame)
 
         def leave_now(number: int, frame: FrameType | None) -> None:
-            self._in_a_hurry = True
-            if self._jobs is not None:
-                self._jobs.hurry()
-            self._begin_to_close(0.0)
+            self._hurry()
             worker.handle_exit(number, frame)
 
         for number, handler in {
@@ -102,32 +111,75 @@ class Server:
             signal.signal(number, handler)
             signal.siginterrupt(number, False)
 
+    def _watch_master(self, master: int) -> None:
+        """Leave soon when gunicorn's master is gone: nobody would end this process any more.
+
+        gunicorn itself looks for it about every second, and then waits for slow clients.
+        """
+        try:
+            descriptor = os.pidfd_open(master)
+        except (AttributeError, OSError):
+            if os.getppid() == master:
+                return  # the system has no such descriptors: gunicorn's own look must do
+        else:
+            if os.getppid() == master:  # else the number may be another process's by now
+                death = select.poll()
+                death.register(descriptor, select.POLLIN)
+                death.poll()
+            os.close(descriptor)
+        if self._jobs is not None:
+            log.error("gunicorn's master is gone: leaving")
+            self._hurry()
+            self._closed.wait(LEAVE_SECONDS)
+        os._exit(1)
+
+    def _hurry(self) -> None:
+        """Close everything now, or cut the drain short that is under way."""
+        self._in_a_hurry = True
+        if self._jobs is not None:
+            self._jobs.hurry()
+        self._begin_to_close(0.0)
+
     def _begin_to_close(self, timeout: float) -> None:
-        if self._closing is None:
-            self._closing = threading.Thread(
-                target=self._drain_and_close, args=(timeout,), name="closing"
-            )
-            self._closing.start()
+        if self._closing.acquire(blocking=False):
+            threading.Thread(
+                target=self._drain_and_close, args=(timeout,), name="closing", daemon=True
+            ).start()
 
     def _drain_and_close(self, timeout: float) -> None:
         assert self._jobs is not None
-        begun = time.monotonic()
-        self._jobs.drain()
-        drained = self._jobs.wait_until_drained(timeout)
-        how = "every job has ended" if drained else "the rest runs at the next start"
-        log.info("drained for %.1f s: %s", time.monotonic() - begun, how)
-        self._open.close()
-        if self._in_a_hurry:
-            os._exit(0)  # everything is closed; slow clients are not waited for
+        try:
+            begun = time.monotonic()
+            self._jobs.drain()
+            drained = self._jobs.wait_until_drained(timeout)
+            how = "every job has ended" if drained else "the rest runs at the next start"
+            log.info("drained for %.1f s: %s", time.monotonic() - begun, how)
+            self._open.close()
+        finally:
+            self._closed.set()
+        if not self._in_a_hurry:
+            time.sleep(LEAVE_SECONDS)  # the process leaves meanwhile, where no client is slow
+        os._exit(0)
 
     def stop(self) -> None:
         """Close everything, after the drain where one is under way; gunicorn's worker leaves."""
-        if self._closing is not None:
-            self._closing.join()
-        self._open.close()
+        if self._jobs is not None:
+            self._begin_to_close(0.0)
+            self._closed.wait()
 
 
 application = Server()
+
+
+def _leave_at_a_signal(worker: Any) -> None:
+    """While the server starts, a signal to stop ends the process at once: it has done nothing.
+
+    gunicorn's own handler of SIGTERM would let the start go on to its end.
+    """
+    for number in _STOPS:
+        signal.signal(number, lambda *_: os._exit(0))
+    if not worker.alive:
+        os._exit(0)  # the signal came first
 
 
 def _keep_alive(worker: Any, started: threading.Event) -> None:
@@ -161,11 +213,12 @@ def refuse_more_workers(arbiter: Any, new: int, old: int | None) -> None:
 
 
 def prepare_arbiter(arbiter: Any) -> None:
-    """gunicorn's `on_starting`: refuse what would start a second server beside the first."""
+    """gunicorn's `on_starting`: refuse a second server beside the first, heed a second signal."""
     if arbiter.cfg.preload_app:
         raise SystemExit("sportiv: --preload is not possible: workers are not forked from here")
     for name in ("hup", "usr2"):
         setattr(arbiter, f"handle_{name}", _refusal(arbiter, name))
+    _hasten_when_told_twice(arbiter)
 
 
 def _refusal(arbiter: Any, name: str) -> Callable[[], None]:
@@ -173,3 +226,29 @@ def _refusal(arbiter: Any, name: str) -> Callable[[], None]:
         arbiter.log.error("SIG%s is refused: stop the server and start it again", name.upper())
 
     return refuse
+
+
+def _hasten_when_told_twice(arbiter: Any) -> None:
+    """Let any second signal to stop act as SIGQUIT; gunicorn ignores a second SIGTERM.
+
+    It also forgets a signal that comes together with the first. And until a worker that
+    it has just forked has handlers of its own, these run there, and nobody would listen.
+    """
+    told = 0
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal told
+        if number in _STOPS:
+            if os.getpid() != arbiter.pid:
+                os._exit(0)
+            told += 1
+            number = number if told == 1 else signal.SIGQUIT
+        arbiter.SIG_QUEUE.put_nowait(number)
+
+    def terminate() -> None:
+        if told > 1:
+            arbiter.stop(False)
+        raise StopIteration
+
+    arbiter.signal = note
+    arbiter.handle_term = terminate

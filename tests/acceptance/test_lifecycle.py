@@ -4,7 +4,6 @@ import gzip
 import json
 import os
 import signal
-import socket
 from pathlib import Path
 
 import pytest
@@ -70,33 +69,6 @@ def test_ids_go_on_and_results_stay_after_a_restart(tmp_path: Path) -> None:
     with running_server(tmp_path) as server:
         assert server.get(f"/api/get_results/{first}") == before
         assert server.submit("best5", question=OBESITY) == first + 1
-
-
-def test_jobs_that_were_accepted_before_a_kill_end_after_the_restart(tmp_path: Path) -> None:
-    gate = tmp_path / "gate"
-    with running_server(tmp_path, configuration=FOR_TESTS) as server:
-        ids = [server.submit("wait_for_file", path=str(gate), value=n) for n in range(10)]
-        server.kill()
-        wait_for(lambda: not server.processes(), "the whole group is gone")
-    open_gate(gate)
-    with running_server(tmp_path, configuration=FOR_TESTS) as server:
-        assert [server.result(job_id)["data"] for job_id in ids] == list(range(10))
-        assert [list(each) for each in server.get("/api/jobs")["data"]] == [
-            [f"job_id_{job_id}"] for job_id in ids
-        ]
-
-
-def test_gunicorns_worker_is_replaced_and_its_jobs_end(tmp_path: Path) -> None:
-    gate = tmp_path / "gate"
-    with running_server(tmp_path, configuration=FOR_TESTS) as server:
-        ids = [server.submit("wait_for_file", path=str(gate), value=n) for n in range(4)]
-        old, computing = gunicorn_worker(server), server.worker_pids()
-        os.kill(old, signal.SIGKILL)
-        wait_for(lambda: gunicorn_worker(server) != old, "a new server process")
-        server.wait_until_serving()
-        open_gate(gate)
-        assert [server.result(job_id)["data"] for job_id in ids] == [0, 1, 2, 3]
-        assert not set(computing) & set(server.processes())
 
 
 def test_a_dead_worker_costs_nobody_a_job(tmp_path: Path) -> None:
@@ -304,15 +276,6 @@ def test_a_bad_data_file_stops_the_start_with_its_place(tmp_path: Path) -> None:
     bad.write_text("\n".join(lines) + "\n")
     with running_server(tmp_path, wait=False, SPORTIV_DATA=str(bad)) as server:
         assert_refuses_to_start(server, str(bad), "line 6", "'Data_Value'", "oops")
-
-
-def test_a_taken_port_stops_the_start(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with running_server(tmp_path, wait=False, SPORTIV_BIND=address) as server:
-            assert_refuses_to_start(server, address.rpartition(":")[0])
 
 
 def test_the_log_begins_anew_at_each_start_unless_it_is_kept(tmp_path: Path) -> None:
