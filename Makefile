@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 TESTED := $(VENV)/.ready-to-test
 
 .DEFAULT_GOAL := help
-.PHONY: help run test sample data docs bench clean
+.PHONY: help run test sample data docs bench soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ docs: $(READY) ## write the generated pages of docs/ anew
 
 bench: $(TESTED) ## measure the pool and the server against their like (about a minute)
 	$(BIN)/python -m benchmarks
+
+soak: $(TESTED) data/sample.csv.gz ## kill the server's processes under load for MINUTES=2, then check every job
+	$(BIN)/python -m tools.soak --minutes $(or $(MINUTES),2)
 
 clean: ## remove the environment and everything that was built, but no data and no results
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
