@@ -27,10 +27,11 @@ TAKE = (
 def test_a_process_takes_no_more_than_its_limit_and_has_room_beyond_it_outside(
     run_python: Callable[..., str],
 ) -> None:
-    inside, outside, *again = map(int, run_python(TAKE).split())
+    inside, outside, inside_again, outside_again = map(int, run_python(TAKE).split())
     assert 56 <= inside <= 64
     assert 88 <= outside <= 96
-    assert again == [inside, outside]
+    assert 56 <= inside_again <= 64
+    assert 88 <= outside_again <= 96
 
 
 def test_private_memory_is_that_of_one_process() -> None:
