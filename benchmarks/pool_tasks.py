@@ -14,7 +14,7 @@ from benchmarks.measure import alternate, report
 from server.messages import Task, TaskKind
 from server.pool import Order, Outcome, TimeLimit
 from server.process_pool import ProcessPool
-from server.settings import cores
+from server.machine import Machine
 from server.shared_data import SharedRegion, write_table
 from server.stats.statistic import QuestionRequest, Statistic
 from server.table import Names, Table, group_tree
@@ -105,7 +105,7 @@ def _through_executor(executor: ProcessPoolExecutor) -> float:
 
 def main(rounds: int) -> None:
     """Print both rates and their ratio."""
-    workers, counter = cores(), _Counter()
+    workers, counter = Machine().cores(), _Counter()
     with (
         open_pool(counter, workers) as pool,
         ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as executor,
