@@ -11,10 +11,10 @@ from typing import Any
 from msgspec import Raw
 
 from benchmarks.measure import alternate, report
+from server.machine import Machine
 from server.messages import Task, TaskKind
 from server.pool import Order, Outcome, TimeLimit
 from server.process_pool import ProcessPool
-from server.machine import Machine
 from server.shared_data import SharedRegion, write_table
 from server.stats.statistic import QuestionRequest, Statistic
 from server.table import Names, Table, group_tree

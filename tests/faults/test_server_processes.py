@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPException
 from itertools import count
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def posting(server: RunningServer, clients: int = 4) -> Iterator[dict[int, int]]
             value = next(values)
             try:
                 answer = server.ask("POST", "/api/pause", {"value": value, "seconds": 0.01})
-            except OSError:
+            except (OSError, HTTPException):
                 left.wait(0.01)
             else:
                 if answer.status == 202:
@@ -107,10 +108,19 @@ def wait_until_loading(server: RunningServer) -> None:
     wait_for(loading, "the table is being loaded")
 
 
+def is_free(port: int) -> bool:
+    """Whether a server could listen here; not while a client's own end has just this port."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
 def assert_nothing_is_left(server: RunningServer) -> None:
     """No process, no held port or folder, no temporary file."""
     wait_for(lambda: not server.processes(), "no process is left", SOON)
-    socket.create_server(("127.0.0.1", server.port)).close()
+    wait_for(lambda: is_free(server.port), "the port is free", SOON)
     private = server.results / ".ledger"
     private.mkdir(parents=True, exist_ok=True)
     with holding_folder(private):
