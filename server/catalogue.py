@@ -4,23 +4,33 @@ Turns the body of a request into a checked request, or into an error that says w
 wrong and what exists, before anything is accepted.
 """
 
+import builtins
 import json
+import types
+import typing
 from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 from itertools import pairwise
-from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 import msgspec
 import numpy as np
 
 from server.dataset import Description
 from server.errors import BadRequest, UnknownName
-from server.stats.statistic import Json, Statistic
-from server.table import NO_YEAR, Table
+from server.stats.statistic import Filters, Json, Statistic
+from server.table import MISSING, NO_YEAR, Table
 
-_VOCABULARY = {"question": "question", "state": "location"}
-"""The fields of a request that hold a name, with the vocabulary it must stand in."""
+_VOCABULARY = {
+    "question": ("question", "question"),
+    "other_question": ("question", "question"),
+    "state": ("state", "location"),
+    "states": ("state", "location"),
+    "category": ("category", "category"),
+    "stratum": ("stratum", "stratum"),
+    "strata": ("stratum", "stratum"),
+}
+"""The fields that hold a name or names: what one is called, and the vocabulary it must be in."""
 
 _NEAREST = 3
 _LONGEST_QUOTE = 100
@@ -35,6 +45,8 @@ class Catalogue:
         self.table = table
         self.statistics = statistics
         self._description = description
+        self._years = _years(table)
+        self._divisions = _divisions(table)
 
     def request(self, statistic: Statistic, body: bytes | str) -> Any:
         """The request that `body` (JSON) makes of `statistic`.
@@ -48,7 +60,9 @@ class Catalogue:
         except msgspec.ValidationError as error:
             wrong = _shorten(str(error))
             raise BadRequest(f"{wrong}; the fields are: {field_list(statistic)}") from None
-        return self._with_known_names(request)
+        request = self._with_known_names(request)
+        self._check_filters(request)
+        return request
 
     def _with_known_names(self, request: Any) -> Any:
         given = {
@@ -59,15 +73,43 @@ class Catalogue:
         known = {field: self._known(field, name) for field, name in given.items()}
         return request if known == given else msgspec.structs.replace(request, **known)
 
-    def _known(self, field: str, name: str) -> str:
-        """`name` as the table has it."""
-        key = _VOCABULARY[field]
+    def _known(self, field: str, given: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        """The name or names as the table has them."""
+        if isinstance(given, tuple):
+            return tuple(self._known_name(field, name) for name in given)
+        return self._known_name(field, given)
+
+    def _known_name(self, field: str, name: str) -> str:
+        what, key = _VOCABULARY[field]
         candidate: str
         for candidate in (name, *self._description.synonyms_of(key, name)):
             if self.table.names.code(key, candidate) is not None:
                 return candidate
         vocabulary: Sequence[str] = getattr(self.table.names, key)
-        raise UnknownName(field, _shorten(name), nearest(name, vocabulary))
+        raise UnknownName(what, _shorten(name), nearest(name, vocabulary))
+
+    def _check_filters(self, request: Any) -> None:
+        """BadRequest where filters contradict each other, or no row could pass them."""
+        if not isinstance(request, Filters):
+            return
+        if request.years is not None:
+            self._check_years(*request.years)
+        strata = self._divisions.get(request.category or "", ())
+        if request.category and request.stratum and request.stratum not in strata:
+            raise BadRequest(
+                f"category {request.category!r} has no stratum {request.stratum!r}; "
+                f"it has: {', '.join(map(repr, strata))}"
+            )
+        state = getattr(request, "state", None)
+        if state is not None and request.states is not None and state not in request.states:
+            raise BadRequest(f"the state {state!r} is not among the states that are to count")
+
+    def _check_years(self, first: int, last: int) -> None:
+        if first > last:
+            raise BadRequest(f"years must be [from, to], but {first} is after {last}")
+        if not any(first <= year <= last for year in self._years):
+            known = f"from {self._years[0]} to {self._years[-1]}" if self._years else "none"
+            raise BadRequest(f"the table has no year from {first} to {last}; it has: {known}")
 
     def describe_statistics(self) -> list[Json]:
         """Every statistic with its address, its sentence and its fields."""
@@ -109,6 +151,30 @@ class Catalogue:
         """Every state's name, in order."""
         return list(self.table.names.location)
 
+    def categories(self) -> list[Json]:
+        """Every category that has rows with a value, with its strata, in order."""
+        return [
+            {"category": category, "strata": strata} for category, strata in self._divisions.items()
+        ]
+
+
+def _years(table: Table) -> list[int]:
+    """The years of the rows that have a value, ascending."""
+    years: list[int] = np.unique(table.level("year").codes).tolist()
+    return [year for year in years if year != NO_YEAR]
+
+
+def _divisions(table: Table) -> dict[str, list[str]]:
+    """Each category of the rows that have a value, with its strata, in the order of the names."""
+    rows = table.level("year").starts[table.level("stratum").starts[:-1]]
+    pairs = np.unique(np.stack([table.category[rows], table.stratum[rows]]), axis=1)
+    found: dict[str, list[str]] = {}
+    for category, stratum in zip(*pairs.tolist(), strict=True):
+        if category != MISSING:
+            strata = found.setdefault(table.names.category[category], [])
+            strata.append(table.names.stratum[stratum])
+    return found
+
 
 def _fields(statistic: Statistic) -> list[Json]:
     return [
@@ -123,11 +189,17 @@ def _fields(statistic: Statistic) -> list[Json]:
 
 def _type_name(kind: Any) -> str:
     """How a field's type is called in messages: `float` also where it is bounded or optional."""
-    kinds = [each for each in get_args(kind) if each is not type(None)]
-    if get_origin(kind) in (UnionType, Union) and len(kinds) == 1:
-        return _type_name(kinds[0])
-    if hasattr(kind, "__metadata__"):
-        return _type_name(kind.__origin__)
+    arguments = [each for each in get_args(kind) if each is not type(None)]
+    match get_origin(kind):
+        case typing.Annotated:
+            return _type_name(kind.__origin__)
+        case typing.Literal:
+            return " | ".join(map(str, arguments))
+        case types.UnionType | typing.Union:
+            return " | ".join(map(_type_name, arguments))
+        case builtins.tuple:
+            many = "list of" if arguments[-1] is ... else f"list of {len(arguments)}"
+            return f"{many} {_type_name(arguments[0])}"
     return getattr(kind, "__name__", str(kind))
 
 

@@ -78,7 +78,8 @@ class UnknownName(BadRequest):
 
     def __init__(self, kind: str, name: str, nearest: Sequence[str]) -> None:
         known = ", ".join(repr(known) for known in nearest)
-        super().__init__(f"no {kind} {name!r}; nearest: {known}")
+        exists = f"; nearest: {known}" if known else ": the table has none"
+        super().__init__(f"no {kind} {name!r}{exists}")
 
 
 class BodyTooLarge(SportivError):

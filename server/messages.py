@@ -17,6 +17,7 @@ class TaskKind(StrEnum):
 
     WHOLE = "whole"  # the one part of a job of one part: partial and combine in one go
     PARTIAL = "partial"  # one part of several; `work` is the part
+    MERGE = "merge"  # several neighbouring partials into one; `work` is the list of them
     COMBINE = "combine"  # the last step of a job of several; `work` is the list of partials
 
 

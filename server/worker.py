@@ -205,11 +205,14 @@ def _value(table: Table, statistics: Statistics, task: Task) -> object:
     work = msgspec.json.decode(task.work)
     match task.kind:
         case TaskKind.WHOLE:
-            return statistic.combine(request, [statistic.partial(table, request, work)])
+            return statistic.combine(table, request, [statistic.partial(table, request, work)])
         case TaskKind.PARTIAL:
             return statistic.partial(table, request, work)
+        case TaskKind.MERGE:
+            assert statistic.merge is not None, "only a statistic with one is asked for it"
+            return statistic.merge(request, work)
         case TaskKind.COMBINE:
-            return statistic.combine(request, work)
+            return statistic.combine(table, request, work)
 
 
 def describe(error: BaseException) -> str:

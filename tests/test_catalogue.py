@@ -28,6 +28,8 @@ TABLE = table_of(
         Row(OVERWEIGHT, "Virgin Islands", None, None, None, 33.0),
         Row(WALKING, "Coeur d'Alene", "Sex", "Male", 2020, 34.0),
         Row(WALKING, "Coeur d'Alene", "Sex", "Male", None, 35.0),
+        Row(WALKING, "Coeur d'Alene", "Age", "Young", 2020, 35.0),
+        Row(WALKING, "Coeur d'Alene", "Age", "Old", 2020, 35.0),
         Row(UNASKED, "Guam", "Sex", "Male", 2020, None),
     ],
     better_low=[OBESITY, OVERWEIGHT],
@@ -39,6 +41,7 @@ DESCRIPTION = Description(
     synonyms=Synonyms(
         question=((WALKING, "Percent of adults who go on foot"),),
         location=(("U.S. Virgin Islands", "Virgin Islands", "USVI"), ("Ohio", "Alabama")),
+        category=(("Sex", "Gender"),),
     ),
 )
 
@@ -97,6 +100,67 @@ def test_a_name_that_the_table_has_is_not_put_into_another(catalogue: Catalogue)
     for state in ("Ohio", "Alabama"):
         asked = catalogue.request(STATE_MEAN, body_of(question=OBESITY, state=state))
         assert asked == StateRequest(OBESITY, state)
+
+
+def test_filters_are_taken_in_the_tables_names(catalogue: Catalogue) -> None:
+    body = body_of(
+        question=WALKING,
+        years=[2012, 2019],
+        states=["USVI", "Ohio"],
+        category="Gender",
+        stratum="Male",
+    )
+    assert catalogue.request(STATES_MEAN, body) == QuestionRequest(
+        WALKING,
+        years=(2012, 2019),
+        states=("Virgin Islands", "Ohio"),
+        category="Sex",
+        stratum="Male",
+    )
+
+
+@pytest.mark.parametrize(
+    ("filters", "reason"),
+    [
+        ({"years": [2012, 2011]}, "years must be [from, to], but 2012 is after 2011"),
+        ({"years": [2021, 2030]}, "the table has no year from 2021 to 2030; it has: from 2011 to"),
+        ({"years": [2011]}, "of length 2"),
+        ({"years": ["2011", "2012"]}, "Expected `int`"),
+        ({"states": ["Oiho"]}, "no state 'Oiho'; nearest: 'Ohio'"),
+        ({"states": []}, "length >= 1"),
+        ({"category": "Sx"}, "no category 'Sx'; nearest: 'Sex'"),
+        ({"stratum": "Mle"}, "no stratum 'Mle'; nearest: 'Male'"),
+        (
+            {"category": "Age", "stratum": "Male"},
+            "category 'Age' has no stratum 'Male'; it has: 'Old', 'Young'",
+        ),
+        ({"states": ["Guam"]}, "the state 'Ohio' is not among the states"),
+        ({"priority": 10}, "<= 9"),
+        ({"priority": -1}, ">= 0"),
+        ({"timeout_s": 0}, "> 0"),
+    ],
+)
+def test_a_filter_that_no_row_could_pass_is_refused(
+    catalogue: Catalogue, filters: dict[str, Any], reason: str
+) -> None:
+    assert reason in refusal(catalogue, body_of(question=OBESITY, state="Ohio", **filters))
+
+
+def test_a_table_without_years_or_strata_says_so() -> None:
+    table = table_of([Row(OBESITY, "Ohio", None, None, None, 1.0)])
+    bare = Catalogue(table, DESCRIPTION, STATISTICS)
+    body = body_of(question=OBESITY, state="Ohio", years=[2011, 2012])
+    assert "it has: none" in refusal(bare, body)
+    body = body_of(question=OBESITY, state="Ohio", stratum="Male")
+    assert "no stratum 'Male': the table has none" in refusal(bare, body)
+    assert bare.categories() == []
+
+
+def test_every_category_is_listed_with_its_strata(catalogue: Catalogue) -> None:
+    assert catalogue.categories() == [
+        {"category": "Age", "strata": ["Old", "Young"]},
+        {"category": "Sex", "strata": ["Female", "Male"]},
+    ]
 
 
 def test_a_request_without_names_is_not_looked_at() -> None:
@@ -162,7 +226,10 @@ def test_what_is_not_the_statistic_s_fields_is_refused_with_their_list(
 ) -> None:
     said = refusal(catalogue, json.dumps(body))
     assert reason in said
-    assert said.endswith("; the fields are: question (str), state (str), timeout_s (float)")
+    assert said.endswith(
+        "; the fields are: question (str), state (str), timeout_s (float), priority (int), "
+        "years (list of 2 int), states (list of str), category (str), stratum (str)"
+    )
 
 
 def test_an_unknown_name_is_told_with_the_nearest(catalogue: Catalogue) -> None:
@@ -254,7 +321,7 @@ def test_every_question_is_described(catalogue: Catalogue) -> None:
     described = [
         {"question": OVERWEIGHT, "rows": 1, "years": [], "direction": "low"},
         {"question": OBESITY, "rows": 3, "years": [2011, 2012], "direction": "low"},
-        {"question": WALKING, "rows": 2, "years": [2020], "direction": "high"},
+        {"question": WALKING, "rows": 4, "years": [2020], "direction": "high"},
         {"question": UNASKED, "rows": 0, "years": [], "direction": "high"},
     ]
     assert catalogue.describe_questions() == sorted(described, key=lambda each: each["question"])
@@ -281,6 +348,11 @@ def test_every_statistic_is_described(catalogue: Catalogue) -> None:
             {"name": "question", "type": "str", "required": True},
             {"name": "state", "type": "str", "required": True},
             {"name": "timeout_s", "type": "float", "required": False},
+            {"name": "priority", "type": "int", "required": False},
+            {"name": "years", "type": "list of 2 int", "required": False},
+            {"name": "states", "type": "list of str", "required": False},
+            {"name": "category", "type": "str", "required": False},
+            {"name": "stratum", "type": "str", "required": False},
         ],
     }
 
@@ -290,5 +362,6 @@ def test_what_is_described_is_plain_json(catalogue: Catalogue) -> None:
         catalogue.describe_statistics(),
         catalogue.describe_questions(),
         catalogue.states(),
+        catalogue.categories(),
     ):
         assert json.loads(json.dumps(described)) == described

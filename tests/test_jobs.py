@@ -79,7 +79,7 @@ def three(table: Table, request: Anything) -> list[Json]:
     return [0, 1, 2]
 
 
-def gather(request: Anything, partials: list[Json]) -> Json:
+def gather(table: Table, request: Anything, partials: list[Json]) -> Json:
     """All partials, or the one."""
     return partials[0] if len(partials) == 1 else partials
 

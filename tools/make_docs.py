@@ -15,7 +15,7 @@ from pathlib import Path
 
 from server.settings import ROOT, Settings, Variable
 from server.stats import STATISTICS
-from server.stats.statistic import JobRequest, Statistic
+from server.stats.statistic import Filters, Statistic
 
 README = Path("README.md")
 SETTINGS = Path("docs/settings.md")
@@ -76,7 +76,7 @@ def statistics_table(statistics: Mapping[str, Statistic]) -> str:
 
 def _own_fields(statistic: Statistic) -> list[str]:
     """The fields of a request without those that every request may have."""
-    common = set(JobRequest.__struct_fields__)
+    common = set(Filters.__struct_fields__)
     return [name for name in statistic.request.__struct_fields__ if name not in common]
 
 

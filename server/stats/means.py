@@ -5,59 +5,30 @@ two by category. Where a state has no row with a value, it is left out of answer
 states, and its mean is None in answers about it alone.
 """
 
-from collections.abc import Iterator
-
+from server.stats.selection import means_by
 from server.stats.statistic import Json, QuestionRequest, StateRequest, Statistic
 from server.table import MISSING, Table
 
 BEST = 5
 """How many states `best5` and `worst5` name."""
 
-
-def _question_node(table: Table, question: str) -> int | None:
-    """The question's node of the first level; None where none of its rows has a value."""
-    code = table.names.code("question", question)
-    level = table.level("question")
-    return None if code is None else table.node("question", code, slice(0, len(level.codes)))
+_STRATA = ("location", "category", "stratum")
 
 
-def _location_nodes(table: Table, question: str) -> slice:
-    """The nodes of the question's states, in the second level."""
-    node = _question_node(table, question)
-    return slice(0, 0) if node is None else table.level("question").children(node)
-
-
-def _location_node(table: Table, request: StateRequest) -> int | None:
-    code = table.names.code("location", request.state)
-    nodes = _location_nodes(table, request.question)
-    return None if code is None else table.node("location", code, nodes)
-
-
-def _state_means(table: Table, question: str) -> dict[str, float]:
+def _state_means(table: Table, request: QuestionRequest) -> dict[str, float]:
     """The mean of each state that has one, in the order of the states' names."""
-    nodes = _location_nodes(table, question)
-    level = table.level("location")
-    names = table.names.location
-    means = level.sums[nodes] / level.counts[nodes]
-    return dict(
-        zip((names[code] for code in level.codes[nodes].tolist()), means.tolist(), strict=True)
-    )
+    (codes,), means = means_by(table, request, ("location",))
+    return {table.names.location[code]: mean for code, mean in zip(codes, means, strict=True)}
 
 
 def _state_mean(table: Table, request: StateRequest) -> float | None:
-    node = _location_node(table, request)
-    if node is None:
-        return None
-    level = table.level("location")
-    return float(level.sums[node] / level.counts[node])
+    _, means = means_by(table, request, ("location",), request.state)
+    return means[0] if means else None
 
 
-def _global_mean(table: Table, question: str) -> float | None:
-    node = _question_node(table, question)
-    if node is None:
-        return None
-    level = table.level("question")
-    return float(level.sums[node] / level.counts[node])
+def _global_mean(table: Table, request: QuestionRequest) -> float | None:
+    _, means = means_by(table, request, ())
+    return means[0] if means else None
 
 
 def _ascending(means: dict[str, float]) -> list[tuple[str, float]]:
@@ -68,22 +39,9 @@ def _descending(means: dict[str, float]) -> list[tuple[str, float]]:
     return sorted(means.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _category_means(table: Table, location_node: int) -> Iterator[tuple[str, str, float]]:
-    """(category, stratum, mean) for each stratum of a state's node, in order of their names."""
-    categories, strata = table.level("category"), table.level("stratum")
-    for category in range(*table.level("location").children(location_node).indices(2**62)):
-        if categories.codes[category] == MISSING:
-            continue
-        name = table.names.category[categories.codes[category]]
-        nodes = categories.children(category)
-        means = strata.sums[nodes] / strata.counts[nodes]
-        for code, mean in zip(strata.codes[nodes].tolist(), means.tolist(), strict=True):
-            yield name, table.names.stratum[code], mean
-
-
 def states_mean(table: Table, request: QuestionRequest, part: Json) -> Json:
     """`{state: mean}`, ascending by mean."""
-    return dict(_ascending(_state_means(table, request.question)))
+    return dict(_ascending(_state_means(table, request)))
 
 
 def state_mean(table: Table, request: StateRequest, part: Json) -> Json:
@@ -94,53 +52,58 @@ def state_mean(table: Table, request: StateRequest, part: Json) -> Json:
 def best5(table: Table, request: QuestionRequest, part: Json) -> Json:
     """The five best `{state: mean}`, best first: the lowest means where less is better."""
     low = request.question in table.names.better_low
-    means = _state_means(table, request.question)
+    means = _state_means(table, request)
     return dict((_ascending if low else _descending)(means)[:BEST])
 
 
 def worst5(table: Table, request: QuestionRequest, part: Json) -> Json:
     """The five worst `{state: mean}`, worst first: the highest means where less is better."""
     low = request.question in table.names.better_low
-    means = _state_means(table, request.question)
+    means = _state_means(table, request)
     return dict((_descending if low else _ascending)(means)[:BEST])
 
 
 def global_mean(table: Table, request: QuestionRequest, part: Json) -> Json:
     """`{"global_mean": mean}` over every row of the question."""
-    return {"global_mean": _global_mean(table, request.question)}
+    return {"global_mean": _global_mean(table, request)}
 
 
 def diff_from_mean(table: Table, request: QuestionRequest, part: Json) -> Json:
     """`{state: global mean - state mean}` for every state."""
-    overall = _global_mean(table, request.question)
+    overall = _global_mean(table, request)
     if overall is None:
         return {}
-    means = _state_means(table, request.question)
-    return {state: overall - mean for state, mean in means.items()}
+    return {state: overall - mean for state, mean in _state_means(table, request).items()}
 
 
 def state_diff_from_mean(table: Table, request: StateRequest, part: Json) -> Json:
     """`{state: global mean - state mean}` of the one state."""
-    overall, mean = _global_mean(table, request.question), _state_mean(table, request)
+    overall, mean = _global_mean(table, request), _state_mean(table, request)
     return {request.state: None if overall is None or mean is None else overall - mean}
 
 
 def mean_by_category(table: Table, request: QuestionRequest, part: Json) -> Json:
     """`{"('Alabama', 'Age (years)', '18 - 24')": mean}`: keys are Python tuples as text."""
-    nodes = _location_nodes(table, request.question)
-    states = table.level("location").codes[nodes].tolist()
+    names = table.names
+    codes, means = means_by(table, request, _STRATA)
     return {
-        repr((table.names.location[state], category, stratum)): mean
-        for node, state in enumerate(states, start=nodes.start)
-        for category, stratum, mean in _category_means(table, node)
+        repr((names.location[location], names.category[category], names.stratum[stratum])): mean
+        for location, category, stratum, mean in zip(*codes, means, strict=True)
+        if category != MISSING
     }
 
 
 def state_mean_by_category(table: Table, request: StateRequest, part: Json) -> Json:
     """`{state: {"('Age (years)', '18 - 24')": mean}}` of the one state."""
-    node = _location_node(table, request)
-    means = () if node is None else _category_means(table, node)
-    return {request.state: {repr((category, stratum)): mean for category, stratum, mean in means}}
+    names = table.names
+    (_, categories, strata), means = means_by(table, request, _STRATA, request.state)
+    return {
+        request.state: {
+            repr((names.category[category], names.stratum[stratum])): mean
+            for category, stratum, mean in zip(categories, strata, means, strict=True)
+            if category != MISSING
+        }
+    }
 
 
 ROWS = (

@@ -77,7 +77,8 @@ def answer(name: str, table: Table, question: str, state: str = "Ohio") -> Any:
     asks_state = "state" in statistic.request.__struct_fields__
     request = statistic.request(*((question, state) if asks_state else (question,)))
     parts = statistic.plan(table, request)
-    return statistic.combine(request, [statistic.partial(table, request, part) for part in parts])
+    partials = [statistic.partial(table, request, part) for part in parts]
+    return statistic.combine(table, request, partials)
 
 
 # -- the same, one row at a time ------------------------------------------------------

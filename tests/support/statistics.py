@@ -366,7 +366,7 @@ def endless_part_but_one(table: Table, request: Anything, part: Json) -> Json:
     return endless_part(table, request, part)
 
 
-def total(request: Anything, partials: list[Json]) -> Json:
+def total(table: Table, request: Anything, partials: list[Json]) -> Json:
     """All partials and their sum."""
     return {"partials": partials, "sum": sum(partials)}
 

@@ -44,7 +44,7 @@ def right_answers(settings: Settings) -> dict[Question, Any]:
             parts = [
                 statistic.partial(table, request, part) for part in statistic.plan(table, request)
             ]
-            data = msgspec.json.encode(statistic.combine(request, parts))
+            data = msgspec.json.encode(statistic.combine(table, request, parts))
             body = msgspec.json.encode(request).decode()
             answers[Question(name, body)] = json.loads(data)
     return answers
