@@ -95,6 +95,18 @@ Confidence = Annotated[
 ]
 
 
+MOST_PARTS = 50_000
+"""How many parts a job may have: at 20 to 40 ms each, some twenty minutes of one core."""
+
+
+def check_parts(parts: int, hint: str) -> None:
+    """Unanswerable where a job would have more parts than MOST_PARTS; `hint` says what helps."""
+    if parts > MOST_PARTS:
+        raise Unanswerable(
+            f"that is too much work: {parts} parts, and at most {MOST_PARTS} are allowed; {hint}"
+        )
+
+
 def one_part(table: Table, request: Any) -> Sequence[Json]:
     """The plan of a statistic that is not worth spreading: a single part without content."""
     return [None]

@@ -18,6 +18,7 @@ import server.stats
 from server.stats import STATISTICS
 from server.stats.statistic import QuestionRequest, StateRequest, Statistic
 from server.table import Table
+from tests.support import answers
 from tests.support.tables import Row, table_of
 
 LOW, HIGH = "Percent who sit", "Percent who run"
@@ -76,9 +77,7 @@ def answer(name: str, table: Table, question: str, state: str = "Ohio") -> Any:
     statistic = STATISTICS[name]
     asks_state = "state" in statistic.request.__struct_fields__
     request = statistic.request(*((question, state) if asks_state else (question,)))
-    parts = statistic.plan(table, request)
-    partials = [statistic.partial(table, request, part) for part in parts]
-    return statistic.combine(table, request, partials)
+    return answers.answer(statistic, table, request)
 
 
 # -- the same, one row at a time ------------------------------------------------------
