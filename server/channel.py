@@ -45,6 +45,11 @@ class Channel:
         """How many bytes wait for `flush`."""
         return len(self._unsent)
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether the first part of a message has come, and not its rest."""
+        return bool(self._arrived)
+
     def send(self, messages: Iterable[bytes]) -> None:
         """Send the messages in order; OSError where the other end is gone."""
         self._unsent += b"".join(map(frame, messages))

@@ -63,10 +63,12 @@ def create_app(jobs: Jobs) -> Flask:
     views: dict[str, Callable[..., Response]] = {
         "/api/get_results/<any_text:job_id>": _get_results,
         "/api/jobs": _list_jobs,
+        "/api/jobs/<any_text:job_id>": _describe_job,
         "/api/num_jobs": _num_jobs,
         "/api/statistics": _statistics,
         "/api/questions": _questions,
         "/api/states": _states,
+        "/api/categories": _categories,
         "/api/pool": _pool,
         "/healthz": _healthz,
         "/readyz": _readyz,
@@ -152,6 +154,10 @@ def _cancel(jobs: Jobs, job_id: str) -> Response:
     return _answer({"job_id": number, "status": "cancelled"})
 
 
+def _describe_job(jobs: Jobs, job_id: str) -> Response:
+    return _done(jobs.describe(_job_number(job_id)))
+
+
 def _list_jobs(jobs: Jobs) -> Response:
     after, limit = _number("after", 0, 0), _number("limit", MOST_LISTED, 1)
     states = jobs.states(after, min(limit, MOST_LISTED))
@@ -194,6 +200,10 @@ def _questions(jobs: Jobs) -> Response:
 
 def _states(jobs: Jobs) -> Response:
     return _done(jobs.catalogue.states())
+
+
+def _categories(jobs: Jobs) -> Response:
+    return _done(jobs.catalogue.categories())
 
 
 def _pool(jobs: Jobs) -> Response:

@@ -6,10 +6,10 @@ ledger and its file alone, so memory does not grow with the jobs of the past.
 
 import logging
 import math
+import secrets
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -26,45 +26,31 @@ from server.errors import (
     StorageError,
     UnknownJob,
 )
-from server.job_state import JobState, change
-from server.ledger import Ending, JobRecord, Ledger
-from server.messages import Task, TaskKind
-from server.pool import Attempt, Order, Outcome, Pool, TimeLimit
-from server.result_locks import ResultLocks
+from server.gathering import Gathering
+from server.job_state import JobState
+from server.job_view import described, running_content
+from server.ledger import JobRecord, Ledger
+from server.live_jobs import Job, LiveJobs, error_content
+from server.pool import Pool, TimeLimit
 from server.result_store import RUNNING, ResultStore, checksum
-from server.result_writer import Answer, ResultWriter
+from server.result_writer import ResultWriter
 from server.settings import Settings
-from server.stats.statistic import JobRequest, Json, Statistic
+from server.stats.statistic import LARGEST_SEED, JobRequest, Json, Statistic, Unanswerable
 
 CLOSE_SECONDS = 5.0
 """How long workers have to leave after the last job of a drained server."""
 
+PARTS_AHEAD = 4
+"""How many parts of one job are with the pool at a time, for each worker."""
+
 log = logging.getLogger("sportiv.jobs")
-
-
-@dataclass(eq=False, slots=True)
-class Job:
-    """A job from its acceptance until the ledger knows its end."""
-
-    id: int
-    statistic: str
-    request: msgspec.Raw
-    parts: int
-    time_limit: TimeLimit
-    state: JobState = JobState.QUEUED
-    started_at: float | None = None
-    partials: dict[int, msgspec.Raw] = field(default_factory=dict)
-    attempts: list[Attempt] = field(default_factory=list)
-    ending: bool = False  # its answer is on the way to the disk
-    end: Ending | None = None  # as soon as the answer is there
-    abandoned: bool = False  # what is left of its tasks is of no use
 
 
 class Jobs:
     """Every job of one results folder. Safe for any number of threads.
 
-    Is the pool's listener. It borrows the ledger, the store, the pool, the writer and the
-    recorder; whoever opened them closes them.
+    It borrows the ledger, the store, the pool, the writer and the recorder; whoever opened
+    them closes them. `live` is the pool's listener.
     """
 
     def __init__(
@@ -74,8 +60,8 @@ class Jobs:
         store: ResultStore,
         settings: Settings,
     ) -> None:
-        self.locks = ResultLocks()
         self.catalogue = catalogue
+        self.live = LiveJobs(catalogue.table.fingerprint, self._release)
         self._ledger = ledger
         self._store = store
         self._settings = settings
@@ -83,14 +69,13 @@ class Jobs:
         self._unfinished = 0
         self._draining = False
         self._hurried = False
-        self._live: dict[int, Job] = {}  # single operations on it are atomic
         self._pool: Pool
         self._writer: ResultWriter
-        self._recorder: EndRecorder
 
     def serve_with(self, pool: Pool, writer: ResultWriter, recorder: EndRecorder) -> None:
         """Use these; then run what an earlier server left unfinished."""
-        self._pool, self._writer, self._recorder = pool, writer, recorder
+        self._pool, self._writer = pool, writer
+        self.live.serve_with(pool, writer, recorder)
         for record in self._ledger.unfinished():
             self._resume(record)
 
@@ -103,6 +88,7 @@ class Jobs:
         kept and no id used.
         """
         self._check_time_limit(request)
+        request = _with_seed(request)
         parts = self._plan(statistic, request)
         text = msgspec.json.encode(request)
         self._reserve()
@@ -112,8 +98,14 @@ class Jobs:
         except BaseException:
             self._release()
             raise
-        self._run(self._job(job_id, statistic.name, request, text, parts), parts)
+        self.live.run(self._job(job_id, statistic, request, text, parts))
         return job_id
+
+    def _plan(self, statistic: Statistic, request: JobRequest) -> Sequence[Json]:
+        try:
+            return statistic.plan(self.catalogue.table, request)
+        except Unanswerable as error:
+            raise BadRequest(str(error)) from None
 
     def _check_time_limit(self, request: JobRequest) -> None:
         most = self._settings.job_timeout
@@ -125,12 +117,11 @@ class Jobs:
 
         UnknownJob where there is no such job, AlreadyEnded where it ended before.
         """
-        job = self._live.get(job_id)
+        job = self.live.get(job_id)
         if job is None and self._ledger.record(job_id) is None:
             raise UnknownJob
-        if job is None or not self._finish(job, JobState.CANCELLED, None, "cancelled"):
+        if job is None or not self.live.cancel(job):
             raise AlreadyEnded(f"job {job_id} has ended already")
-        self._abandon(job)
         with self._changed:
             self._changed.wait_for(lambda: job.state.final, CLOSE_SECONDS)
 
@@ -140,17 +131,17 @@ class Jobs:
         UnknownJob where there is no such job, or its file is gone. A result that was damaged
         is computed again: the job is running then.
         """
-        job = self._live.get(job_id)
+        job = self.live.get(job_id)
         end = self._ledger.record(job_id) if job is None else job.end
         if job is None and end is None:
             raise UnknownJob
         if end is None or not end.state.final:
-            return RUNNING
+            return running_content(job)
         content = self._store.read(job_id)
         if content and content != RUNNING and end.checksum in (None, checksum(content)):
             return content
         if end.state is not JobState.DONE and (content is not None or end.checksum is None):
-            return _error_content(end.reason)
+            return error_content(end.reason)
         if content is None:
             raise UnknownJob
         if isinstance(end, JobRecord) and self.compute_again(end):
@@ -165,7 +156,7 @@ class Jobs:
         with self._changed:
             if self._draining:
                 return False
-            if record.id in self._live:
+            if self.live.get(record.id) is not None:
                 return True
             if not self._ledger.reopen(record.id):
                 return False
@@ -177,11 +168,18 @@ class Jobs:
     def states(self, after: int = 0, limit: int = 10_000) -> list[tuple[int, JobState]]:
         """(id, state) of up to `limit` jobs above id `after`, by id."""
         listed = self._ledger.states(after, limit)
-        live = self._live
+        live = self.live
         return [
             (job_id, job.state if (job := live.get(job_id)) is not None else state)
             for job_id, state in listed
         ]
+
+    def describe(self, job_id: int) -> dict[str, Json]:
+        """Everything that is known of a job; UnknownJob where there is none."""
+        record, job = self._ledger.record(job_id), self.live.get(job_id)
+        if record is None:
+            raise UnknownJob
+        return described(record, job)
 
     @property
     def unfinished(self) -> int:
@@ -194,10 +192,10 @@ class Jobs:
         return {
             "backend": self._pool.backend,
             "workers": [msgspec.to_builtins(worker) for worker in self._pool.workers()],
-            "queued_jobs": sum(job.state is JobState.QUEUED for job in list(self._live.values())),
+            "queued_jobs": sum(job.state is JobState.QUEUED for job in self.live),
             "waiting_tasks": self._pool.waiting(),
             "unfinished_jobs": self.unfinished,
-            "result_locks": len(self.locks),
+            "result_locks": len(self.live.locks),
             "fingerprint": self.catalogue.table.fingerprint,
         }
 
@@ -282,134 +280,49 @@ class Jobs:
         with self._changed:
             self._unfinished += 1
         try:
-            statistic = self.catalogue.statistics.get(record.statistic)
-            if statistic is None:
-                raise BadRequest(f"there is no statistic {record.statistic!r} any more")
-            request = self.catalogue.request(statistic, record.request)
-            parts = self._plan(statistic, request)
+            job = self._planned_again(record)
         except Exception as error:
             if not isinstance(error, SportivError):
                 log.exception("job %d cannot be planned", record.id)
-            self._fail_unrunnable(record, str(error))
-            return
-        log.info("job %d: taken up again", record.id)
-        text = msgspec.json.encode(request)
-        self._run(self._job(record.id, statistic.name, request, text, parts), parts)
+            reason = f"it cannot be run on the present data: {error}"
+            request = msgspec.Raw(record.request.encode())
+            nothing = Gathering([], merges=False, ahead=0)
+            unrunnable = Job(record.id, record.statistic, request, nothing, TimeLimit(0.0))
+            self.live.fail(unrunnable, reason)
+        else:
+            log.info("job %d: taken up again", record.id)
+            self.live.run(job)
+
+    def _planned_again(self, record: JobRecord) -> Job:
+        statistic = self.catalogue.statistics.get(record.statistic)
+        if statistic is None:
+            raise BadRequest(f"there is no statistic {record.statistic!r} any more")
+        request = self.catalogue.request(statistic, record.request)
+        parts = self._plan(statistic, request)
+        return self._job(record.id, statistic, request, msgspec.json.encode(request), parts)
 
     def _job(
-        self, job_id: int, statistic: str, request: JobRequest, text: bytes, parts: Sequence[object]
+        self,
+        job_id: int,
+        statistic: Statistic,
+        request: JobRequest,
+        text: bytes,
+        parts: Sequence[Json],
     ) -> Job:
-        limit = TimeLimit(min(request.timeout_s or math.inf, self._settings.job_timeout))
-        return Job(job_id, statistic, msgspec.Raw(text), len(parts), limit)
-
-    def _plan(self, statistic: Statistic, request: Any) -> list[msgspec.Raw]:
-        parts = statistic.plan(self.catalogue.table, request)
-        return [msgspec.Raw(msgspec.json.encode(part)) for part in parts]
-
-    def _fail_unrunnable(self, record: JobRecord, reason: str) -> None:
-        request = msgspec.Raw(record.request.encode())
-        job = Job(record.id, record.statistic, request, 0, TimeLimit(0.0))
-        self._track(job)
-        self._finish(job, JobState.FAILED, None, f"it cannot be run on the present data: {reason}")
-
-    def _track(self, job: Job) -> None:
-        self.locks.add(job.id)
-        self._live[job.id] = job
-        self._writer.expect(job.id)
-
-    def _run(self, job: Job, parts: Sequence[msgspec.Raw]) -> None:
-        self._track(job)
-        kind = TaskKind.WHOLE if len(parts) == 1 else TaskKind.PARTIAL
-        if not parts:
-            self._combine(job)
-        for number, part in enumerate(parts):
-            self._submit_task(job, number, kind, part)
-        if job.abandoned:  # by a part that failed, or a client, while others were on the way
-            self._pool.cancel(job.id)
-
-    def _submit_task(self, job: Job, part: int, kind: TaskKind, work: msgspec.Raw) -> None:
-        task = Task(job.id, part, kind, job.statistic, job.request, work)
-        try:
-            self._pool.submit(Order(task, job.time_limit, self._settings.max_attempts))
-        except ValueError as error:
-            self._finish(job, JobState.FAILED, None, str(error))
-
-    def _abandon(self, job: Job) -> None:
-        job.abandoned = True
-        self._pool.cancel(job.id)
-
-    def _combine(self, job: Job) -> None:
-        partials = [job.partials[part] for part in range(job.parts)]
-        job.partials.clear()
-        work = msgspec.Raw(msgspec.json.encode(partials))
-        self._submit_task(job, job.parts, TaskKind.COMBINE, work)
-
-    # -- the pool's listener ----------------------------------------------------------
-
-    def task_started(self, task: Task) -> None:
-        """A worker has begun with a task of a job; the first one sets the job running."""
-        job = self._live.get(task.job)
-        if job is not None and job.state is JobState.QUEUED:
-            job.state = change(job.state, JobState.RUNNING)
-            job.started_at = time.time()
-
-    def task_ended(self, outcome: Outcome) -> None:
-        """A task of a job has ended: gather its partial, or end the job."""
-        task = outcome.task
-        job = self._live.get(task.job)
-        if job is None or job.ending:
-            return  # another part has failed the job before, or it was cancelled
-        job.attempts.extend(outcome.attempts)
-        if outcome.data is None:
-            self._finish(job, JobState.FAILED, None, outcome.reason or "unknown")
-            if job.parts > 1:
-                self._abandon(job)
-        elif task.kind is TaskKind.PARTIAL:
-            job.partials[task.part] = msgspec.Raw(outcome.data).copy()
-            if len(job.partials) == job.parts:
-                self._combine(job)
-        else:
-            self._finish(job, JobState.DONE, outcome.data, None)
-
-    def _finish(
-        self, job: Job, state: JobState, data: msgspec.Raw | None, reason: str | None
-    ) -> bool:
-        """Send the job's answer to the disk; False where another one is on the way already."""
-        with self._changed:
-            if job.ending:
-                return False
-            job.ending = True
-        ending = Ending(
-            id=job.id,
-            state=state,
-            fingerprint=self.catalogue.table.fingerprint,
-            started_at=job.started_at,
-            ended_at=time.time(),
-            reason=reason,
-            attempts=msgspec.json.encode(job.attempts).decode(),
+        ahead = PARTS_AHEAD * self._settings.workers
+        return Job(
+            job_id,
+            statistic.name,
+            msgspec.Raw(text),
+            Gathering(parts, merges=statistic.merge is not None, ahead=ahead),
+            TimeLimit(min(request.timeout_s or math.inf, self._settings.job_timeout)),
+            self._settings.max_attempts,
+            request.priority,
         )
-        if data is not None:
-            content = b'{"status":"done","data":' + bytes(data) + b"}"
-        else:
-            content = _error_content(reason)
-        self._writer.put(Answer(ending, content))
-        return True
-
-    # -- the writer's and the recorder's callbacks ------------------------------------
-
-    def on_ended(self, ending: Ending) -> None:
-        """The job's file is in place: from now on the job has ended for everyone."""
-        job = self._live[ending.id]
-        job.end = ending
-        job.state = change(job.state, ending.state)
-        self._release()
-        self._recorder.put(ending)
-
-    def on_recorded(self, endings: Sequence[Ending]) -> None:
-        """The ledger knows these ends: memory may forget the jobs."""
-        for ending in endings:
-            del self._live[ending.id]
 
 
-def _error_content(reason: str | None) -> bytes:
-    return msgspec.json.encode({"status": "error", "reason": reason})
+def _with_seed(request: Any) -> Any:
+    """The request with a seed of its own, where it may have one and has none."""
+    if getattr(request, "seed", 0) is not None:
+        return request
+    return msgspec.structs.replace(request, seed=secrets.randbelow(LARGEST_SEED + 1))

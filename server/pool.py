@@ -17,13 +17,15 @@ class Attempt(msgspec.Struct, frozen=True):
     """One try at a task that cost its worker's life.
 
     `exit_code` is None where the worker was killed by `signal`, and both are None where
-    nobody could learn how it ended. `cause` is the likely reason in words.
+    nobody could learn how it ended. `cause` is the likely reason in words, `stage` what the
+    worker was at.
     """
 
     pid: int
     exit_code: int | None
     signal: int | None
     cause: str
+    stage: str = ""
 
 
 @dataclass(eq=False, slots=True)
@@ -56,11 +58,15 @@ class TimeLimit:
 
 
 class Order(msgspec.Struct, frozen=True):
-    """A task with the limits under which it runs: its job's time, and its own attempts."""
+    """A task with the limits under which it runs: its job's time, and its own attempts.
+
+    Jobs of a higher `priority` (0 to 9) have more turns.
+    """
 
     task: Task
     time_limit: TimeLimit
     max_attempts: int
+    priority: int = 5
 
 
 LONGEST_TASK = MAX_FRAME - 4096

@@ -22,10 +22,12 @@ import selectors
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+import msgspec
 from msgspec import Raw
 
 from server.crew import LONGEST_BACKOFF, Crew, Worker
@@ -44,6 +46,8 @@ from server.messages import (
     Result,
     Skipped,
     Stop,
+    Task,
+    TaskKind,
     Unfit,
 )
 from server.pipes import Pipes, decoded
@@ -104,7 +108,9 @@ class ProcessPool:
         self._failed = False  # the supervisor has, and there is no worker any more
         self._close_by = math.inf
         # Supervisor thread only, from here on; `workers` and `waiting` look without touching.
-        self._scheduler: Scheduler[_Pending, Worker] = Scheduler()
+        self._scheduler: Scheduler[_Pending, Worker] = Scheduler(
+            lambda pending: (pending.order.task.job, pending.order.priority)
+        )
 
     # -- for any thread ---------------------------------------------------------------
 
@@ -170,7 +176,7 @@ class ProcessPool:
 
     def waiting(self) -> int:
         """How many tasks no worker has yet."""
-        return len(self._scheduler.waiting) + len(self._inbox)
+        return self._scheduler.waiting() + len(self._inbox)
 
     def close(self, timeout: float) -> None:
         """End every worker: gently within `timeout` seconds, then by force.
@@ -230,8 +236,7 @@ class ProcessPool:
         self._enforce_time_limits()
 
     def _cancel(self, job: int) -> None:
-        held = self._scheduler.cancel(lambda pending: pending.order.task.job == job)
-        for worker, item, begun in held:
+        for worker, item, begun in self._scheduler.cancel(job):
             if begun:
                 worker.kill("cancelled", item.ticket)
             else:
@@ -259,24 +264,37 @@ class ProcessPool:
                 self._bury(worker)
 
     def _hand_out(self) -> None:
-        """Give waiting tasks to workers, and unstarted ones to those with nothing to do."""
+        """Give waiting tasks to workers, and unstarted ones to whom they are due."""
         now = time.monotonic()
-        for worker, item in self._scheduler.take_back(now):
-            self._pipes.post(worker, Forget(item.ticket))
-        self._end_overdue(now)
-        while found := self._scheduler.next_assignment(now):
-            worker, item = found
-            self._pipes.post(worker, Assign(item.ticket, item.task.order.task))
-            if item.started is not None:
-                self._on_begun(item.task.order, now)
-            self._end_overdue(now)
+        self._forget(self._scheduler.take_back(now))
+        while self._assign_next(now) or self._forget(self._scheduler.recall()):
+            pass
         self._pipes.send()
+
+    def _assign_next(self, now: float) -> bool:
+        """Give the next task to whoever should have it; whether somebody has room."""
+        self._end_overdue(now)
+        found = self._scheduler.next_assignment(now)
+        if found is None:
+            return False
+        worker, item = found
+        self._pipes.post(worker, Assign(item.ticket, item.task.order.task))
+        if item.started is not None:
+            self._on_begun(item.task.order, now)
+        return True
+
+    def _forget(self, taken_back: Iterable[tuple[Worker, Assignment[_Pending]]]) -> bool:
+        """Tell workers what is no longer theirs; whether anything is."""
+        anything = False
+        for worker, item in taken_back:
+            self._pipes.post(worker, Forget(item.ticket))
+            anything = True
+        return anything
 
     def _end_overdue(self, now: float) -> None:
         """What comes next is not begun where the time of its job is over."""
-        waiting = self._scheduler.waiting
-        while waiting and (limit := waiting[0].order.time_limit).over(now):
-            self._end(waiting.popleft(), None, str(limit))
+        while (first := self._scheduler.first()) and (limit := first.order.time_limit).over(now):
+            self._end(self._scheduler.drop_first(), None, str(limit))
 
     def _on_begun(self, order: Order, now: float) -> None:
         order.time_limit.begin(now)
@@ -382,9 +400,12 @@ class ProcessPool:
         begun, untouched = self._scheduler.remove_worker(worker)
         for pending in reversed(untouched):
             self._scheduler.retry(pending)
-        if begun is not None and worker.kill_reason is None:
+        if begun is None:
+            return
+        attempt = msgspec.structs.replace(attempt, stage=_stage(begun.task.order.task, worker))
+        if worker.kill_reason is None:
             self._try_again(begun.task, attempt)
-        elif begun is not None:
+        else:
             self._judge(begun, attempt, worker)
 
     def _judge(self, begun: Assignment[_Pending], attempt: Attempt, worker: Worker) -> None:
@@ -400,7 +421,8 @@ class ProcessPool:
     def _try_again(self, pending: _Pending, attempt: Attempt) -> None:
         pending.attempts += (attempt,)
         task, tries = pending.order.task, len(pending.attempts)
-        log.warning("job %d part %d attempt %d: %s", task.job, task.part, tries, attempt.cause)
+        story = f"{attempt.cause}, {attempt.stage}"
+        log.warning("job %d part %d attempt %d: %s", task.job, task.part, tries, story)
         if tries >= pending.order.max_attempts:
             reason = f"its worker died in each of {tries} attempts; in the last, {attempt.cause}"
             self._end(pending, None, reason)
@@ -466,3 +488,18 @@ class ProcessPool:
         os.close(self._wake_write)
         os.close(self._wake_read)
         log.info("workers stopped")
+
+
+def _stage(task: Task, worker: Worker) -> str:
+    """What a worker was at that died with this task."""
+    if worker.channel.cut_off:
+        return "sending its answer"
+    match task.kind:
+        case TaskKind.PARTIAL:
+            return f"computing part {task.part}"
+        case TaskKind.WHOLE:
+            return "computing"
+        case TaskKind.MERGE:
+            return "merging partials"
+        case TaskKind.COMBINE:
+            return "combining the partials"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 RUNNING = b'{"status":"running"}'
+"""What the file of a job holds that has not ended."""
 
 # A link is not followed, and a pipe in a file's place is not waited for.
 _READ_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

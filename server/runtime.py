@@ -76,9 +76,9 @@ def working(
     with Ledger(private / "ledger.sqlite3", settings.durability) as ledger:
         jobs = Jobs(catalogue, ledger, store, settings)
         with (
-            EndRecorder(store, ledger, flush=flush, on_recorded=jobs.on_recorded) as recorder,
-            ResultWriter(store, jobs.locks, jobs.on_ended) as writer,
-            make_pool(jobs) as pool,
+            EndRecorder(store, ledger, flush=flush, on_recorded=jobs.live.on_recorded) as recorder,
+            ResultWriter(store, jobs.live.locks, jobs.live.on_ended) as writer,
+            make_pool(jobs.live) as pool,
         ):
             jobs.serve_with(pool, writer, recorder)
             with Housekeeper(store, ledger, settings, jobs.compute_again):

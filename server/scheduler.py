@@ -1,16 +1,19 @@
 """Which task goes to which worker next: state only, no I/O, no clock, no thread.
 
 The pool tells what happened (a task came, a worker answered, died) and asks what to do
-(`next_assignment`, `take_back`). A worker holds up to `DEPTH` tasks so that it never waits
-for the server. While there is a backlog and a worker's tasks turn out to be tiny, it holds up
-to `TINY_DEPTH`. An idle worker is given what another one holds and has not started: that
-one is told to forget it, and still answers for it, so that both sides count alike.
+(`next_assignment`, `recall`, `take_back`). A worker holds up to `DEPTH` tasks so that it never
+waits for the server. While there is a backlog and a worker's tasks turn out to be tiny, it
+holds up to `TINY_DEPTH`. What a worker holds and has not begun can be taken back: for an idle
+worker, or for a task whose turn is earlier. The worker is told to forget it, and still
+answers for it, so that both sides count alike.
 """
 
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from server.turns import Turn, Turns
 
 DEPTH = 2
 """Tasks in one worker's hands: the one it computes and the next."""
@@ -41,6 +44,7 @@ class Assignment(Generic[TaskT]):
 
     ticket: int
     task: TaskT
+    turn: Turn
     assigned: float
     started: float | None = None
     taken_back: bool = False
@@ -51,42 +55,71 @@ class _Hand(Generic[TaskT]):
     """What one worker holds, in the order in which it will answer."""
 
     held: deque[Assignment[TaskT]] = field(default_factory=deque)
+    load: int = 0  # how many of them it is at or still to do
     seconds: float = TINY_SECONDS  # of a task, a moving average
+
+    @property
+    def since(self) -> float:
+        """When it came to the task that it is at."""
+        started = self.held[0].started
+        assert started is not None, "the first task in a hand is begun"
+        return started
+
+    def unstarted(self) -> list[Assignment[TaskT]]:
+        """What it has not begun and is still to do, in its order."""
+        return [item for item in list(self.held)[1:] if not item.taken_back]
 
 
 class Scheduler(Generic[TaskT, WorkerT]):
     """Tasks waiting, and tasks in the hands of workers. Owned by one thread."""
 
-    def __init__(self) -> None:
-        self.waiting: deque[TaskT] = deque()
+    def __init__(self, turn_of: Callable[[TaskT], tuple[int, int]]) -> None:
+        """`turn_of` gives the job and the priority (0 to 9) of a task."""
+        self._turns: Turns[TaskT] = Turns(turn_of)
         self._hands: dict[WorkerT, _Hand[TaskT]] = {}
         self._taking: dict[WorkerT, _Hand[TaskT]] = {}  # those of them that get tasks
         self._next_ticket = 0
 
+    def waiting(self) -> int:
+        """How many tasks are in no worker's hands."""
+        return len(self._turns)
+
     def submit(self, task: TaskT) -> None:
-        """A new task, behind all others."""
-        self.waiting.append(task)
+        """A new task."""
+        self._turns.append(task)
 
     def retry(self, task: TaskT) -> None:
         """A task whose worker died, before all others."""
-        self.waiting.appendleft(task)
+        self._turns.prepend(task)
+
+    def first(self) -> TaskT | None:
+        """The waiting task whose turn it is; None where none waits."""
+        found = self._turns.peek()
+        return None if found is None else found[0]
+
+    def drop_first(self) -> TaskT:
+        """Let nobody begin that task."""
+        task, turn = self._turns.pop()
+        self._turns.settled(turn)
+        return task
 
     def add_worker(self, worker: WorkerT) -> None:
         """A worker that takes tasks from now on."""
         self._hands[worker] = self._taking[worker] = _Hand()
 
     def withdraw(self, worker: WorkerT) -> list[Assignment[TaskT]]:
-        """A worker that gets no more tasks: what it has not begun waits again, before all others.
+        """A worker that gets no more tasks: what it has not begun waits again.
 
         Those assignments are given; the worker still answers for them, and for what it is
         computing.
         """
         self._taking.pop(worker, None)
         hand = self._hands.get(worker)
-        untouched = [item for item in list(hand.held)[1:] if not item.taken_back] if hand else []
+        if hand is None:
+            return []
+        untouched = hand.unstarted()
         for item in reversed(untouched):
-            item.taken_back = True
-            self.retry(item.task)
+            self._reclaim(hand, item)
         return untouched
 
     def remove_worker(self, worker: WorkerT) -> tuple[Assignment[TaskT] | None, list[TaskT]]:
@@ -96,9 +129,13 @@ class Scheduler(Generic[TaskT, WorkerT]):
         """
         self._taking.pop(worker, None)
         hand = self._hands.pop(worker, None)
-        held = list(hand.held) if hand else []
-        begun = held[0] if held and not held[0].taken_back else None
-        return begun, [item.task for item in held[1:] if not item.taken_back]
+        if hand is None:
+            return None, []
+        begun = hand.held[0] if hand.held and not hand.held[0].taken_back else None
+        untouched = hand.unstarted()
+        for item in untouched if begun is None else [begun, *untouched]:
+            self._turns.settled(item.turn)
+        return begun, [item.task for item in untouched]
 
     def begun(self, worker: WorkerT) -> Assignment[TaskT] | None:
         """What `worker` is computing, taken back or not; None where it is idle or unknown."""
@@ -107,30 +144,39 @@ class Scheduler(Generic[TaskT, WorkerT]):
 
     def next_assignment(self, now: float) -> tuple[WorkerT, Assignment[TaskT]] | None:
         """The next task for the least loaded worker; None while all have enough."""
-        if not self.waiting or not self._taking:
+        if not len(self._turns) or not self._taking:
             return None
-        worker, hand = min(self._taking.items(), key=lambda item: len(item[1].held))
-        if len(hand.held) >= DEPTH:
+        worker, hand = min(self._taking.items(), key=lambda item: item[1].load)
+        if hand.load >= DEPTH:
             found = self._hungry()
             if found is None:
                 return None
             worker, hand = found
-        return worker, self._assign(hand, self.waiting.popleft(), now)
+        return worker, self._assign(hand, now)
 
     def _hungry(self) -> tuple[WorkerT, _Hand[TaskT]] | None:
         """A worker of tiny tasks that has room, as long as there is a backlog for all."""
-        if len(self.waiting) < len(self._taking):
+        if len(self._turns) < len(self._taking):
             return None
         for worker, hand in self._taking.items():
-            if len(hand.held) < TINY_DEPTH and hand.seconds < TINY_SECONDS:
+            if hand.load < TINY_DEPTH and hand.seconds < TINY_SECONDS:
                 return worker, hand
         return None
 
-    def _assign(self, hand: _Hand[TaskT], task: TaskT, now: float) -> Assignment[TaskT]:
+    def _assign(self, hand: _Hand[TaskT], now: float) -> Assignment[TaskT]:
+        task, turn = self._turns.pop()
         self._next_ticket += 1
-        item = Assignment(self._next_ticket, task, now, None if hand.held else now)
+        item = Assignment(self._next_ticket, task, turn, now)
+        if not hand.held:
+            self._begin(item, now)
         hand.held.append(item)
+        hand.load += 1
         return item
+
+    def _begin(self, item: Assignment[TaskT], now: float) -> None:
+        item.started = now
+        if not item.taken_back:
+            self._turns.begun()
 
     def answered(self, worker: WorkerT, ticket: int, now: float) -> Assignment[TaskT] | None:
         """The worker has answered for `ticket`: the assignment this settles.
@@ -144,57 +190,96 @@ class Scheduler(Generic[TaskT, WorkerT]):
         item = hand.held.popleft()
         if item.started is not None and not item.taken_back:
             hand.seconds += 0.25 * (now - item.started - hand.seconds)
+        hand.load -= 1
         if hand.held:
-            hand.held[0].started = now
-        return None if item.taken_back else item
+            hand.load += hand.held[0].taken_back  # the worker comes to it all the same
+            self._begin(hand.held[0], now)
+        if item.taken_back:
+            return None
+        self._turns.settled(item.turn)
+        return item
 
-    def cancel(
-        self, of_job: Callable[[TaskT], bool]
-    ) -> Iterator[tuple[WorkerT, Assignment[TaskT], bool]]:
-        """Drop the tasks for which `of_job` holds; those in the hands of workers are given.
+    def cancel(self, job: int) -> list[tuple[WorkerT, Assignment[TaskT], bool]]:
+        """Drop the tasks of a job; those in the hands of workers are given.
 
         With each whether the worker is at it already. The assignment stays with the worker,
         as no longer its own, until that one answers for it.
         """
-        self.waiting = deque(task for task in self.waiting if not of_job(task))
+        self._turns.drop(job)
+        found = []
         for worker, hand in self._hands.items():
             for place, item in enumerate(hand.held):
-                if not item.taken_back and of_job(item.task):
+                if not item.taken_back and item.turn[2] == job:
                     item.taken_back = True
-                    yield worker, item, place == 0
+                    hand.load -= place > 0
+                    self._turns.settled(item.turn)
+                    found.append((worker, item, place == 0))
+        return found
+
+    def recall(self) -> list[tuple[WorkerT, Assignment[TaskT]]]:
+        """What one worker has not begun and a task of another job, which waits, comes before.
+
+        They wait again; the assignments stay with the worker until it answers for them. Of
+        several workers it is the one that has been at its task for the longest.
+        """
+        first = self._turns.peek()
+        if first is None:
+            return []
+        _, turn = first
+        overtaken = [
+            (worker, hand, items)
+            for worker, hand in self._taking.items()
+            if hand.load > 1 and (hand.held[-1].turn > turn or hand.held[-1].taken_back)
+            if (items := [each for each in hand.unstarted() if _comes_after(each.turn, turn)])
+        ]
+        if not overtaken:
+            return []
+        worker, hand, items = min(overtaken, key=lambda each: each[1].since)
+        for item in reversed(items):
+            self._reclaim(hand, item)
+        return [(worker, item) for item in items]
+
+    def _reclaim(self, hand: _Hand[TaskT], item: Assignment[TaskT]) -> None:
+        """Have an assignment that was not begun wait again; of several, the last one first."""
+        item.taken_back = True
+        hand.load -= 1
+        self._turns.put_back(item.task, item.turn)
 
     def take_back(self, now: float) -> Iterator[tuple[WorkerT, Assignment[TaskT]]]:
         """Unstarted tasks that idle workers could begin, each from the worker that holds it.
 
-        The task waits again, first in the queue; the assignment stays with the worker
-        until that one answers for it.
+        The task waits again; the assignment stays with the worker until that one answers
+        for it.
         """
         idle = self._idle()
-        if self.waiting or not idle:
+        if len(self._turns) or not idle:
             return
         for worker, hand in self._hands.items():
-            for item in list(hand.held)[:0:-1]:
+            for item in reversed(hand.unstarted()):
                 if not idle:
                     return
-                if not item.taken_back and now - item.assigned >= PATIENCE:
-                    item.taken_back = True
-                    self.retry(item.task)
+                if now - item.assigned >= PATIENCE:
+                    self._reclaim(hand, item)
                     idle -= 1
                     yield worker, item
 
     def take_back_at(self) -> float | None:
         """When `take_back` could next give something; None while nobody is idle."""
-        if self.waiting or not self._idle():
+        if len(self._turns) or not self._idle():
             return None
         return min(
             (
                 item.assigned + PATIENCE
                 for hand in self._hands.values()
-                for item in list(hand.held)[1:]
-                if not item.taken_back
+                for item in hand.unstarted()
             ),
             default=None,
         )
 
     def _idle(self) -> int:
         return sum(not hand.held for hand in self._taking.values())
+
+
+def _comes_after(turn: Turn, other: Turn) -> bool:
+    """Whether a task should wait for one of another job; the order within a job is no matter."""
+    return turn > other and turn[2] != other[2]

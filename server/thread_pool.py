@@ -9,7 +9,6 @@ here, and a task that raises MemoryError has just failed.
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -20,6 +19,7 @@ import msgspec
 from server.pool import Listener, Order, Outcome, WorkerInfo, check_length
 from server.stats.statistic import Statistic
 from server.table import Table
+from server.turns import Turns
 from server.worker import compute, describe
 
 log = logging.getLogger("sportiv.pool")
@@ -53,7 +53,7 @@ class ThreadPool:
         self._table = table
         self._statistics = statistics
         self._changed = threading.Condition()  # guards all below
-        self._waiting: deque[Order] = deque()
+        self._waiting: Turns[Order] = Turns(lambda order: (order.task.job, order.priority))
         self._hands: list[_Hand] = []
         self._closed = False
         self._over = False  # nobody hears of an outcome any more
@@ -88,7 +88,7 @@ class ThreadPool:
     def cancel(self, job: int) -> None:
         """Forget the tasks of `job`; a thread that computes one goes on, and tells nobody."""
         with self._changed:
-            self._waiting = deque(each for each in self._waiting if each.task.job != job)
+            self._waiting.drop(job)
             mine = [hand for hand in self._hands if hand.order and hand.order.task.job == job]
             self._replace(mine)
 
@@ -144,10 +144,12 @@ class ThreadPool:
         It is then in this hand, unless the time of its job is over.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed)
+            self._changed.wait_for(lambda: len(self._waiting) or self._closed)
             if self._closed:
                 return None
-            order, now = self._waiting.popleft(), time.monotonic()
+            (order, turn), now = self._waiting.pop(), time.monotonic()
+            self._waiting.begun()
+            self._waiting.settled(turn)
             if not order.time_limit.over(now):
                 order.time_limit.begin(now)
                 hand.order, hand.deadline = order, order.time_limit.deadline(now)

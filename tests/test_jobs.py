@@ -194,7 +194,7 @@ class LifeOfJobs(RuleBasedStateMachine):
         wait_until(lambda: self.served.unfinished == 0)
         self.note_what_has_ended()
         assert all(promise.state is not None for promise in self.promises.values())
-        assert len(self.served.locks) == 0
+        assert len(self.served.live.locks) == 0
 
     def note_what_has_ended(self) -> None:
         """A job ends some time after its verdict, and as that says."""
@@ -224,7 +224,7 @@ class LifeOfJobs(RuleBasedStateMachine):
             return
         if self.promises[job_id].gone:
             return
-        wait_until(lambda: job_id not in self.served._live)  # the end is on record
+        wait_until(lambda: self.served.live.get(job_id) is None)  # the end is on record
         (self.folder / f"job_id_{job_id}.json").write_bytes(content)
 
     @rule(job_id=consumes(jobs))
@@ -232,7 +232,7 @@ class LifeOfJobs(RuleBasedStateMachine):
         if job_id is None or self.promises[job_id].state is not JobState.DONE:
             return
         path = self.folder / f"job_id_{job_id}.json"
-        wait_until(lambda: job_id not in self.served._live)
+        wait_until(lambda: self.served.live.get(job_id) is None)
         path.unlink(missing_ok=True)
         self.promises[job_id].gone = True
 
@@ -274,7 +274,7 @@ class LifeOfJobs(RuleBasedStateMachine):
         waiting = [each for each in self.promises.values() if each.state is None]
         held_back = [each for each in waiting if not each.settled]
         assert len(held_back) <= self.served.unfinished <= len(waiting)
-        assert len(held_back) <= len(self.served.locks) <= len(waiting)
+        assert len(held_back) <= len(self.served.live.locks) <= len(waiting)
 
 
 @pytest.fixture

@@ -28,6 +28,11 @@ from server.scheduler import (
 Items = list[Assignment[int]]
 
 
+def alone(task: int) -> tuple[int, int]:
+    """Every task is a job of its own, all of the same priority."""
+    return task, 5
+
+
 class Model(RuleBasedStateMachine):
     """Drives a scheduler as a pool does, and keeps its own books of who has what.
 
@@ -38,7 +43,7 @@ class Model(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.scheduler: Scheduler[int, str] = Scheduler()
+        self.scheduler: Scheduler[int, str] = Scheduler(alone)
         self.now = 1000.0
         self.submitted = 0
         self.waiting: list[int] = []
@@ -48,6 +53,7 @@ class Model(RuleBasedStateMachine):
         self.first_assigned: list[int] = []
         self.done: set[int] = set()
         self.joined = 0
+        self.retried: set[int] = set()
 
     # -- what happens -----------------------------------------------------------------
 
@@ -77,7 +83,7 @@ class Model(RuleBasedStateMachine):
         begun, untouched = self.scheduler.remove_worker(worker)
         assert begun is (held[0] if held and not held[0].taken_back else None)
         assert untouched == [item.task for item in held[1:] if not item.taken_back]
-        for task in reversed(untouched):
+        for task in untouched:
             self.retry(task)
         if begun is not None:
             if again:
@@ -87,7 +93,8 @@ class Model(RuleBasedStateMachine):
 
     def retry(self, task: int) -> None:
         self.scheduler.retry(task)
-        self.waiting.insert(0, task)
+        self.waiting.append(task)
+        self.retried.add(task)
 
     @rule()
     def hand_out(self) -> None:
@@ -95,19 +102,19 @@ class Model(RuleBasedStateMachine):
             worker, item = found
             self.check_assignment(worker, item)
             self.hands[worker].append(item)
-            self.waiting.pop(0)
-        loads = [len(held) for held in self.hands.values()]
+            self.waiting.remove(item.task)
+        loads = [load_of(held) for held in self.hands.values()]
         assert not self.waiting or not loads or min(loads) >= DEPTH, "somebody has too little"
 
     def next_assignment(self) -> tuple[str, Assignment[int]] | None:
         before = len(self.waiting)
         found = self.scheduler.next_assignment(self.now)
-        assert len(self.scheduler.waiting) == before - (found is not None)
+        assert self.scheduler.waiting() == before - (found is not None)
         return found
 
     def check_assignment(self, worker: str, item: Assignment[int]) -> None:
-        loads = [len(held) for held in self.hands.values()]
-        load = len(self.hands[worker])
+        loads = [load_of(held) for held in self.hands.values()]
+        load = load_of(self.hands[worker])
         if load < DEPTH:
             assert load == min(loads), "another has less"
         else:
@@ -117,11 +124,12 @@ class Model(RuleBasedStateMachine):
             assert self.answers[worker], "nobody knows that its tasks are tiny"
         assert item.ticket not in self.tickets
         self.tickets.add(item.ticket)
-        assert item.task == self.waiting[0]
+        first_tries = set(self.waiting) - self.retried
+        assert item.task in self.retried or item.task == min(first_tries), "somebody is overtaken"
         if item.task not in self.first_assigned:
             self.first_assigned.append(item.task)
         assert (item.assigned, item.taken_back) == (self.now, False)
-        assert item.started == (None if load else self.now)
+        assert item.started == (None if self.hands[worker] else self.now)
 
     @rule(worker=workers)
     def answer(self, worker: str) -> None:
@@ -162,7 +170,17 @@ class Model(RuleBasedStateMachine):
             assert any(item is each for each in self.hands[worker][1:])
             assert item.ticket in {ticket for _, ticket in candidates}
             assert item.taken_back
-            self.waiting.insert(0, item.task)
+            self.waiting.append(item.task)
+
+    @rule()
+    def recall(self) -> None:
+        """Of jobs of one task each and of equal priority, only what waits again is earlier."""
+        before = self.scheduler.first()
+        for worker, item in self.scheduler.recall():
+            assert any(item is each for each in self.hands[worker][1:])
+            assert item.taken_back
+            assert before in self.retried or item.task > (before or 0)
+            self.waiting.append(item.task)
 
     def could_be_taken_back(self) -> Iterator[tuple[str, int]]:
         for worker, held in self.hands.items():
@@ -178,7 +196,7 @@ class Model(RuleBasedStateMachine):
 
     @invariant()
     def every_task_has_exactly_one_owner(self) -> None:
-        assert list(self.scheduler.waiting) == self.waiting
+        assert self.scheduler.waiting() == len(self.waiting)
         held = [i.task for hand in self.hands.values() for i in hand if not i.taken_back]
         everywhere = sorted([*self.waiting, *held, *self.done])
         assert everywhere == list(range(1, self.submitted + 1))
@@ -207,6 +225,11 @@ class Model(RuleBasedStateMachine):
         assert self.scheduler.take_back_at() == expected
 
 
+def load_of(held: Items) -> int:
+    """How many tasks a worker has to do."""
+    return sum(not place or not item.taken_back for place, item in enumerate(held))
+
+
 Model.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 TestAnyOrderOfEvents = Model.TestCase
 
@@ -215,7 +238,7 @@ TestAnyOrderOfEvents = Model.TestCase
 
 
 def scheduler_with(*workers: str, tasks: int = 0) -> Scheduler[int, str]:
-    scheduler: Scheduler[int, str] = Scheduler()
+    scheduler: Scheduler[int, str] = Scheduler(alone)
     for worker in workers:
         scheduler.add_worker(worker)
     for task in range(1, tasks + 1):
@@ -240,7 +263,7 @@ def answer(scheduler: Scheduler[int, str], worker: str, now: float) -> Assignmen
 def test_tasks_go_to_the_least_loaded_worker_in_turn() -> None:
     scheduler = scheduler_with("a", "b", tasks=5)
     assert hand_out(scheduler) == [("a", 1), ("b", 2), ("a", 3), ("b", 4)]
-    assert list(scheduler.waiting) == [5]
+    assert (scheduler.waiting(), scheduler.first()) == (1, 5)
 
 
 def test_without_workers_tasks_wait() -> None:
@@ -290,7 +313,7 @@ def test_a_worker_that_is_withdrawn_ends_what_it_has_begun_and_gets_nothing_more
     scheduler = scheduler_with("a", tasks=3)
     hand_out(scheduler)
     (item,) = scheduler.withdraw("a")
-    assert (item.task, list(scheduler.waiting)) == (2, [2, 3])
+    assert (item.task, scheduler.waiting(), scheduler.first()) == (2, 2, 2)
     assert hand_out(scheduler) == []
     assert scheduler.withdraw("a") == []
     first = answer(scheduler, "a", 1.0)
@@ -304,10 +327,9 @@ def test_a_worker_that_is_withdrawn_ends_what_it_has_begun_and_gets_nothing_more
 
 
 def test_what_was_taken_back_still_has_to_be_answered_for() -> None:
-    scheduler = scheduler_with("busy", tasks=3)
+    scheduler = scheduler_with("busy", tasks=2)
     hand_out(scheduler, now=1.0)
     scheduler.add_worker("idle")
-    scheduler.waiting.clear()
     ((_, item),) = scheduler.take_back(2.0)
     with pytest.raises(OutOfStep):
         scheduler.answered("busy", item.ticket, 2.0)
@@ -440,21 +462,73 @@ def test_an_answer_for_what_was_taken_back_does_not_make_a_worker_s_tasks_tiny()
     assert load(scheduler, "busy") == DEPTH
 
 
-def test_a_cancelled_task_is_dropped_wherever_it_is() -> None:
-    scheduler = scheduler_with("one", tasks=4)  # 1 and 2 in its hand, 3 and 4 waiting
-    hand_out(scheduler)
-    held = list(scheduler.cancel(lambda task: task != 4))
+def jobs_with(*workers: str, **tasks: int) -> Scheduler[str, str]:
+    """A scheduler of tasks `a0, a1, ...`: their first letter is the job, unless in capitals."""
+    scheduler: Scheduler[str, str] = Scheduler(lambda task: (ord(task[0]), 5))
+    for worker in workers:
+        scheduler.add_worker(worker)
+    for job, count in tasks.items():
+        for number in range(count):
+            scheduler.submit(f"{job}{number}")
+    return scheduler
+
+
+def give(scheduler: Scheduler[str, str]) -> list[str]:
+    given = []
+    while found := scheduler.next_assignment(0.0):
+        given.append(found[1].task)
+    return given
+
+
+def test_a_cancelled_job_s_tasks_are_dropped_wherever_they_are() -> None:
+    scheduler = jobs_with("one", a=4)  # two in its hand, two waiting
+    give(scheduler)
+    scheduler.submit("b0")
+    held = scheduler.cancel(ord("a"))
     assert [(worker, item.task, begun) for worker, item, begun in held] == [
-        ("one", 1, True),
-        ("one", 2, False),
+        ("one", "a0", True),
+        ("one", "a1", False),
     ]
-    assert list(scheduler.waiting) == [4]
+    assert (scheduler.waiting(), scheduler.first()) == (1, "b0")
     assert [scheduler.answered("one", item.ticket, 1.0) for _, item, _ in held] == [None, None]
-    assert list(scheduler.cancel(lambda task: task == 1)) == []
+    assert scheduler.cancel(ord("a")) == []
 
 
 def test_a_worker_that_dies_with_cancelled_tasks_gives_none_of_them_back() -> None:
-    scheduler = scheduler_with("one", tasks=2)
-    hand_out(scheduler)
-    assert len(list(scheduler.cancel(lambda task: True))) == 2
+    scheduler = jobs_with("one", a=2)
+    give(scheduler)
+    assert len(scheduler.cancel(ord("a"))) == 2
     assert scheduler.remove_worker("one") == (None, [])
+
+
+def test_a_new_job_comes_before_what_a_worker_has_not_begun() -> None:
+    scheduler = jobs_with("one", "two", a=10)
+    assert give(scheduler) == ["a0", "a1", "a2", "a3"]
+    scheduler.submit("b0")
+    assert scheduler.next_assignment(0.0) is None, "both have enough"
+    ((worker, item),) = scheduler.recall()
+    assert (worker, item.task) == ("one", "a2")
+    assert give(scheduler) == ["b0"]
+    assert scheduler.recall() == [], "within a job the order is no matter"
+    begun = scheduler.begun("one")
+    assert begun is not None
+    assert begun.task == "a0"
+    scheduler.answered("one", begun.ticket, 1.0)
+    assert scheduler.begun("one") is item
+    assert scheduler.answered("one", item.ticket, 1.0) is None, "skipped"
+    after = scheduler.begun("one")
+    assert after is not None
+    assert after.task == "b0"
+    assert give(scheduler) == ["a2"]
+
+
+def test_what_was_recalled_is_not_lost_when_the_worker_dies() -> None:
+    scheduler = jobs_with("one", a=2)
+    give(scheduler)
+    scheduler.submit("b0")
+    assert [item.task for _, item in scheduler.recall()] == ["a1"]
+    begun, untouched = scheduler.remove_worker("one")
+    assert begun is not None
+    assert (begun.task, untouched) == ("a0", [])
+    scheduler.add_worker("two")
+    assert give(scheduler) == ["b0", "a1"]

@@ -19,11 +19,11 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "settings job_state result_locks logging_setup folder_lock dataset stats",
         "csv_text row_order ingest shared_data ledger result_store catalogue pool",
         (
-            "fork_server crew staff pipes scheduler worker"
+            "fork_server crew staff pipes turns scheduler worker gathering"
             " result_writer end_recorder housekeeper loader"
         ),
         "process_pool thread_pool",
-        "jobs",
+        "live_jobs job_view jobs",
         "endpoints runtime",
         "wsgi",
     )

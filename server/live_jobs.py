@@ -1,0 +1,181 @@
+"""The jobs that have not ended: their tasks at the pool, their answers on the way to the disk.
+
+run ─▶ steps ─▶ pool ─ outcome ─▶ gathering ─▶ further steps
+                                      └─ last outcome ─▶ writer ─▶ recorder ─▶ forgotten
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+from msgspec import Raw
+
+from server.end_recorder import EndRecorder
+from server.gathering import Gathering, Step
+from server.job_state import JobState, change
+from server.ledger import Ending
+from server.messages import Task, TaskKind
+from server.pool import Attempt, Order, Outcome, Pool, TimeLimit
+from server.result_locks import ResultLocks
+from server.result_writer import Answer, ResultWriter
+from server.stats.statistic import PRIORITY
+
+log = logging.getLogger("sportiv.jobs")
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """A job from its acceptance until the ledger knows its end."""
+
+    id: int
+    statistic: str
+    request: Raw
+    gathering: Gathering  # guarded by LiveJobs
+    time_limit: TimeLimit
+    max_attempts: int = 1
+    priority: int = PRIORITY
+    state: JobState = JobState.QUEUED
+    started_at: float | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+    ending: bool = False  # its answer is on the way to the disk
+    end: Ending | None = None  # as soon as the answer is there
+    abandoned: bool = False  # what is left of its tasks is of no use
+
+
+class LiveJobs:
+    """Every job that has not ended, by id. Safe for any number of threads.
+
+    Is the pool's listener, and hears from the writer and the recorder, which it borrows as it
+    does the pool. `on_end()` is called after each job that has ended for everyone.
+    """
+
+    def __init__(self, fingerprint: str, on_end: Callable[[], None]) -> None:
+        self.locks = ResultLocks()
+        self._fingerprint = fingerprint
+        self._on_end = on_end
+        self._jobs: dict[int, Job] = {}  # single operations on it are atomic
+        self._lock = threading.Lock()  # guards every job's `gathering`, and who sets `ending`
+        self._pool: Pool
+        self._writer: ResultWriter
+        self._recorder: EndRecorder
+
+    def serve_with(self, pool: Pool, writer: ResultWriter, recorder: EndRecorder) -> None:
+        """Use these from now on."""
+        self._pool, self._writer, self._recorder = pool, writer, recorder
+
+    def get(self, job_id: int) -> Job | None:
+        """The job, where it has not ended or the ledger has not heard of its end."""
+        return self._jobs.get(job_id)
+
+    def __iter__(self) -> Iterator[Job]:
+        return iter(list(self._jobs.values()))
+
+    def run(self, job: Job) -> None:
+        """Have the job computed; it ends in exactly one final state."""
+        self._track(job)
+        with self._lock:
+            steps = list(job.gathering.begin())
+        self._send(job, steps)
+
+    def fail(self, job: Job, reason: str) -> None:
+        """End a job that cannot be run."""
+        self._track(job)
+        self._finish(job, JobState.FAILED, None, reason)
+
+    def cancel(self, job: Job) -> bool:
+        """Have the job end as cancelled; False where it is about to end otherwise."""
+        if not self._finish(job, JobState.CANCELLED, None, "cancelled"):
+            return False
+        self._abandon(job)
+        return True
+
+    def _track(self, job: Job) -> None:
+        self.locks.add(job.id)
+        self._jobs[job.id] = job
+        self._writer.expect(job.id)
+
+    def _send(self, job: Job, steps: Iterable[Step]) -> None:
+        for step in steps:
+            task = Task(job.id, step.number, step.kind, job.statistic, job.request, step.work)
+            try:
+                self._pool.submit(Order(task, job.time_limit, job.max_attempts, job.priority))
+            except ValueError as error:
+                self._finish(job, JobState.FAILED, None, str(error))
+        if job.abandoned:  # by a part that failed, or a client, while others were on the way
+            self._pool.cancel(job.id)
+
+    def _abandon(self, job: Job) -> None:
+        job.abandoned = True
+        self._pool.cancel(job.id)
+
+    # -- the pool's listener ----------------------------------------------------------
+
+    def task_started(self, task: Task) -> None:
+        """A worker has begun with a task of a job; the first one sets the job running."""
+        job = self._jobs.get(task.job)
+        if job is not None and job.state is JobState.QUEUED:
+            job.state = change(job.state, JobState.RUNNING)
+            job.started_at = time.time()
+
+    def task_ended(self, outcome: Outcome) -> None:
+        """A task of a job has ended: gather its partial, or end the job."""
+        task = outcome.task
+        job = self._jobs.get(task.job)
+        if job is None or job.ending:
+            return  # another part has failed the job before, or it was cancelled
+        job.attempts.extend(outcome.attempts)
+        if outcome.data is None:
+            self._finish(job, JobState.FAILED, None, outcome.reason or "unknown")
+            if job.gathering.parts > 1:
+                self._abandon(job)
+        elif task.kind in (TaskKind.WHOLE, TaskKind.COMBINE):
+            self._finish(job, JobState.DONE, outcome.data, None)
+        else:
+            with self._lock:
+                steps = list(job.gathering.arrived(task.part, Raw(outcome.data).copy()))
+            self._send(job, steps)
+
+    def _finish(self, job: Job, state: JobState, data: Raw | None, reason: str | None) -> bool:
+        """Send the job's answer to the disk; False where another one is on the way already."""
+        with self._lock:
+            if job.ending:
+                return False
+            job.ending = True
+        ending = Ending(
+            id=job.id,
+            state=state,
+            fingerprint=self._fingerprint,
+            started_at=job.started_at,
+            ended_at=time.time(),
+            reason=reason,
+            attempts=msgspec.json.encode(job.attempts).decode(),
+        )
+        if data is not None:
+            content = b'{"status":"done","data":' + bytes(data) + b"}"
+        else:
+            content = error_content(reason)
+        self._writer.put(Answer(ending, content))
+        return True
+
+    # -- the writer's and the recorder's callbacks ------------------------------------
+
+    def on_ended(self, ending: Ending) -> None:
+        """The job's file is in place: from now on the job has ended for everyone."""
+        job = self._jobs[ending.id]
+        job.end = ending
+        job.state = change(job.state, ending.state)
+        self._on_end()
+        self._recorder.put(ending)
+
+    def on_recorded(self, endings: Sequence[Ending]) -> None:
+        """The ledger knows these ends: memory may forget the jobs."""
+        for ending in endings:
+            del self._jobs[ending.id]
+
+
+def error_content(reason: str | None) -> bytes:
+    """What the file of a job holds that did not end well."""
+    return msgspec.json.encode({"status": "error", "reason": reason})
