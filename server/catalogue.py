@@ -180,26 +180,26 @@ def _fields(statistic: Statistic) -> list[Json]:
     return [
         {
             "name": field.name,
-            "type": _type_name(field.type),
+            "type": type_name(field.type),
             "required": field.required,
         }
         for field in msgspec.structs.fields(statistic.request)
     ]
 
 
-def _type_name(kind: Any) -> str:
+def type_name(kind: Any) -> str:
     """How a field's type is called in messages: `float` also where it is bounded or optional."""
     arguments = [each for each in get_args(kind) if each is not type(None)]
     match get_origin(kind):
         case typing.Annotated:
-            return _type_name(kind.__origin__)
+            return type_name(kind.__origin__)
         case typing.Literal:
             return " | ".join(map(str, arguments))
         case types.UnionType | typing.Union:
-            return " | ".join(map(_type_name, arguments))
+            return " | ".join(map(type_name, arguments))
         case builtins.tuple:
             many = "list of" if arguments[-1] is ... else f"list of {len(arguments)}"
-            return f"{many} {_type_name(arguments[0])}"
+            return f"{many} {type_name(arguments[0])}"
     return getattr(kind, "__name__", str(kind))
 
 

@@ -2,8 +2,9 @@
 
     python -m tools.make_docs [--check]
 
-`docs/settings.md` comes whole from the fields of `server.settings.Settings`; in `README.md`,
-what stands between the two markers comes from the rows in `server.stats`. With `--check`
+`docs/settings.md` comes whole from the fields of `server.settings.Settings`, and
+`docs/statistics.md` from the rows in `server.stats`; so does what stands between the two
+markers in `README.md`. With `--check`
 nothing is written: a page that is out of step is printed as a diff, and the exit code is 1.
 """
 
@@ -16,9 +17,12 @@ from pathlib import Path
 from server.settings import ROOT, Settings, Variable
 from server.stats import STATISTICS
 from server.stats.statistic import Filters, Statistic
+from tools.statistics_page import statistics_page
 
 README = Path("README.md")
 SETTINGS = Path("docs/settings.md")
+STATISTICS_PAGE = Path("docs/statistics.md")
+SAMPLE = (ROOT / "data" / "sample.csv.gz", ROOT / "data" / "cdc_brfss.toml")
 
 BEGIN = "<!-- statistics: written by `make docs` from the rows in server/stats -->"
 END = "<!-- end of the statistics -->"
@@ -109,6 +113,7 @@ def generated(root: Path) -> dict[Path, str]:
     return {
         README: with_statistics(readme, statistics_table(STATISTICS)),
         SETTINGS: settings_page(variable for _, variable in Settings.variables()),
+        STATISTICS_PAGE: statistics_page(STATISTICS, *SAMPLE),
     }
 
 

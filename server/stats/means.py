@@ -106,36 +106,94 @@ def state_mean_by_category(table: Table, request: StateRequest, part: Json) -> J
     }
 
 
+_OBESITY = "Percent of adults aged 18 years and older who have obesity"
+_SOME = {"question": _OBESITY, "states": ["Iowa", "Michigan", "Ohio"]}
+_OHIO = {"question": _OBESITY, "state": "Ohio"}
+_MEAN = "The sum of the values of all rows, divided by their number."
+_DIFFERENCE = "The mean over all rows less the mean over the rows of the state."
+_RANKING = f"{_MEAN} Less is better for the questions that the table's description names."
+_SOURCE = "The arithmetic mean, unweighted."
+
 ROWS = (
     Statistic(
-        "states_mean", "The mean of every state, lowest first.", QuestionRequest, states_mean
+        "states_mean",
+        "The mean of every state, lowest first.",
+        QuestionRequest,
+        states_mean,
+        formula=_MEAN,
+        source=_SOURCE,
+        example=_SOME,
     ),
-    Statistic("state_mean", "The mean of one state.", StateRequest, state_mean),
-    Statistic("best5", "The five best states, best first.", QuestionRequest, best5),
-    Statistic("worst5", "The five worst states, worst first.", QuestionRequest, worst5),
-    Statistic("global_mean", "The mean over all rows.", QuestionRequest, global_mean),
+    Statistic(
+        "state_mean",
+        "The mean of one state.",
+        StateRequest,
+        state_mean,
+        formula=_MEAN,
+        source=_SOURCE,
+        example=_OHIO | {"years": [2015, 2019]},
+    ),
+    Statistic(
+        "best5",
+        "The five best states, best first.",
+        QuestionRequest,
+        best5,
+        formula=_RANKING,
+        source=_SOURCE,
+        example={"question": _OBESITY},
+    ),
+    Statistic(
+        "worst5",
+        "The five worst states, worst first.",
+        QuestionRequest,
+        worst5,
+        formula=_RANKING,
+        source=_SOURCE,
+        example={"question": _OBESITY},
+    ),
+    Statistic(
+        "global_mean",
+        "The mean over all rows.",
+        QuestionRequest,
+        global_mean,
+        formula=_MEAN,
+        source=_SOURCE,
+        example={"question": _OBESITY, "category": "Age (years)"},
+    ),
     Statistic(
         "diff_from_mean",
         "How far each state lies below the mean over all rows.",
         QuestionRequest,
         diff_from_mean,
+        formula=_DIFFERENCE,
+        source=_SOURCE,
+        example=_SOME,
     ),
     Statistic(
         "state_diff_from_mean",
         "How far one state lies below the mean over all rows.",
         StateRequest,
         state_diff_from_mean,
+        formula=_DIFFERENCE,
+        source=_SOURCE,
+        example=_OHIO,
     ),
     Statistic(
         "mean_by_category",
         "The mean of every state, category and stratum.",
         QuestionRequest,
         mean_by_category,
+        formula=_MEAN,
+        source=_SOURCE,
+        example=_SOME | {"category": "Age (years)", "stratum": "18 - 24"},
     ),
     Statistic(
         "state_mean_by_category",
         "The mean of every category and stratum in one state.",
         StateRequest,
         state_mean_by_category,
+        formula=_MEAN,
+        source=_SOURCE,
+        example=_OHIO | {"category": "Age (years)"},
     ),
 )

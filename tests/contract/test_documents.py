@@ -1,6 +1,7 @@
 """The documents say what the code says, and point to what exists."""
 
 import ast
+import json
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -17,6 +18,7 @@ from server.settings import Settings
 from server.stats import STATISTICS
 from server.stats.statistic import QuestionRequest
 from tests.contract.test_layers import LAYERS
+from tests.support.servers import running_server
 from tests.support.tables import Row, table_of
 from tools import make_docs
 
@@ -108,6 +110,43 @@ def test_only_what_stands_between_the_markers_is_replaced() -> None:
 def test_every_statistic_has_its_line_in_the_readme() -> None:
     listed = re.findall(r"^\| `/api/(\w+)` \|", text_of("README.md"), re.MULTILINE)
     assert listed[: len(STATISTICS)] == list(STATISTICS)
+
+
+def test_every_example_in_the_statistics_page_is_answered_so(tmp_path: Path) -> None:
+    page = text_of(str(make_docs.STATISTICS_PAGE))
+    sections = re.findall(r"^## `(\w+)`$(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    assert [name for name, _ in sections] == list(STATISTICS)
+    with running_server(tmp_path) as server:
+        for name, section in sections:
+            asked, answered = re.findall(r"^```json\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+            data = server.data(name, **json.loads(asked))
+            assert_close(data, json.loads(answered))
+
+
+def assert_close(ours: Any, shown: Any) -> None:
+    """The same, but for digits beyond those that the page shows."""
+    assert type(ours) is type(shown)
+    match shown:
+        case dict():
+            assert list(ours) == list(shown)
+            for name, each in shown.items():
+                assert_close(ours[name], each)
+        case list():
+            assert len(ours) == len(shown)
+            for mine, each in zip(ours, shown, strict=True):
+                assert_close(mine, each)
+        case float():
+            assert ours == pytest.approx(shown, rel=1e-4)
+        case _:
+            assert ours == shown
+
+
+@pytest.mark.parametrize("name", STATISTICS)
+def test_every_statistic_says_how_it_is_computed(name: str) -> None:
+    row = STATISTICS[name]
+    assert row.formula
+    assert row.source
+    assert row.example
 
 
 # -- what the pages name --------------------------------------------------------------
