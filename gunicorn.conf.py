@@ -16,6 +16,7 @@ bind = str(settings.bind)
 workers = 1
 worker_class = "gthread"
 threads = settings.threads
+worker_connections = wsgi.most_connections()
 preload_app = False
 max_requests = 0
 

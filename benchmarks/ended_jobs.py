@@ -70,9 +70,11 @@ def _resident(server: RunningServer) -> int:
 
 def _add_ended_jobs(results: Path, many: int) -> None:
     private = results / PRIVATE
-    store = ResultStore(results, private)
     now = time.time()
-    with Ledger(private / "ledger.sqlite3", Durability.PROCESS) as ledger:
+    with (
+        Ledger(private / "ledger.sqlite3", Durability.PROCESS) as ledger,
+        ResultStore(results, private) as store,
+    ):
         for _ in range(many // BATCH):
             ids = [ledger.accept("global_mean", "{}", "", now) for _ in range(BATCH)]
             for job_id in ids:

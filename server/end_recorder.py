@@ -2,7 +2,8 @@
 
 A result is readable as soon as its file is in place. The ledger is told a little later, when
 the files of a whole batch have been flushed at once; a crash before that runs those jobs
-again at the next start, to the same digits.
+again at the next start, to the same digits. That a job failed or was cancelled is told at
+once, because nobody hears of it before the ledger does.
 """
 
 import logging
@@ -13,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from server.errors import StorageError
+from server.job_state import JobState
 from server.ledger import Ending, Ledger
 from server.result_store import ResultStore
 
@@ -46,6 +48,7 @@ class EndRecorder:
         self._on_recorded = on_recorded
         self._queue: queue.SimpleQueue[Ending | None] = queue.SimpleQueue()
         self._closing = threading.Event()
+        self._urgent = threading.Event()  # somebody waits for what is in the queue
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
     def __enter__(self) -> Self:
@@ -59,12 +62,20 @@ class EndRecorder:
         trace: TracebackType | None,
     ) -> None:
         self._closing.set()
+        self._urgent.set()
         self._queue.put(None)
         self._thread.join()
 
+    @property
+    def alive(self) -> bool:
+        """Whether the thread is at work, as it is until this is left."""
+        return self._thread.is_alive()
+
     def put(self, ending: Ending) -> None:
-        """A job's final file is in place: record its end soon."""
+        """A job's final file is in place: record its end soon, or now if it did not end well."""
         self._queue.put(ending)
+        if ending.state is not JobState.DONE:
+            self._urgent.set()
 
     def _run(self) -> None:
         while self._record_batch():
@@ -73,7 +84,9 @@ class EndRecorder:
     def _record_batch(self) -> bool:
         """Wait for an ending, gather its like, record them; False once all is recorded."""
         batch = [self._queue.get()]
-        self._closing.wait(BATCH_SECONDS)
+        self._urgent.wait(BATCH_SECONDS)
+        if not self._closing.is_set():
+            self._urgent.clear()
         while not self._queue.empty():
             batch.append(self._queue.get())
         endings = [ending for ending in batch if ending is not None]

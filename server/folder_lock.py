@@ -17,7 +17,7 @@ def holding_folder(folder: Path) -> Iterator[None]:
     """
     path = folder / "lock"
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StartError(f"the results folder {folder.parent} cannot be held: {error}") from error
     try:

@@ -71,11 +71,13 @@ class Housekeeper:
             self._bear(self.sweep)
 
     def _bear(self, work: Callable[[], None]) -> None:
-        """Do `work`; what the disk refuses now is done another time."""
+        """Do `work`; what cannot be done now is done another time, if it can be then."""
         try:
             work()
         except (StorageError, OSError) as error:
             log.error("the results cannot be looked after now: %s", error)
+        except Exception:
+            log.exception("the results cannot be looked after now")
 
     def check_results(self) -> None:
         """Compare every result on record with its checksum."""
@@ -89,7 +91,11 @@ class Housekeeper:
             after = page[-1].id
 
     def _is_damaged(self, record: JobRecord) -> bool:
-        content = self._store.read(record.id)
+        try:
+            content = self._store.read(record.id)
+        except OSError as error:
+            log.error("job %d: its result cannot be looked at: %s", record.id, error)
+            return False
         return content is not None and record.checksum not in (None, checksum(content))
 
     def sweep(self) -> None:
@@ -98,7 +104,7 @@ class Housekeeper:
         self._remove_while(lambda: self._ledger.ended_before(horizon, PAGE))
         surplus = self._ledger.count_ended() - self._settings.max_results
         while surplus > 0:
-            removed = self._remove(self._ledger.ended_before(time.time(), min(surplus, PAGE)))
+            removed = self._remove(self._ledger.first_ended(min(surplus, PAGE)))
             if not removed:
                 return
             surplus -= removed
@@ -112,7 +118,14 @@ class Housekeeper:
         if not job_ids or self._closing.is_set():
             return 0
         for job_id in job_ids:
-            self._store.remove(job_id)
+            self._remove_file(job_id)
         self._ledger.remove(job_ids)
         log.info("removed %d old jobs, up to job %d", len(job_ids), max(job_ids))
         return len(job_ids)
+
+    def _remove_file(self, job_id: int) -> None:
+        """A file that cannot be removed keeps no other one; without a record it is nobody's."""
+        try:
+            self._store.remove(job_id)
+        except OSError as error:
+            log.error("job %d: its old result cannot be removed: %s", job_id, error)

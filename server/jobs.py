@@ -71,10 +71,11 @@ class Jobs:
         self._hurried = False
         self._pool: Pool
         self._writer: ResultWriter
+        self._recorder: EndRecorder
 
     def serve_with(self, pool: Pool, writer: ResultWriter, recorder: EndRecorder) -> None:
         """Use these; then run what an earlier server left unfinished."""
-        self._pool, self._writer = pool, writer
+        self._pool, self._writer, self._recorder = pool, writer, recorder
         self.live.serve_with(pool, writer, recorder)
         for record in self._ledger.unfinished():
             self._resume(record)
@@ -120,10 +121,13 @@ class Jobs:
         job = self.live.get(job_id)
         if job is None and self._ledger.record(job_id) is None:
             raise UnknownJob
-        if job is None or not self.live.cancel(job):
+        if job is None:
             raise AlreadyEnded(f"job {job_id} has ended already")
+        cancelled = self.live.cancel(job)
         with self._changed:
             self._changed.wait_for(lambda: job.state.final, CLOSE_SECONDS)
+        if not cancelled:
+            raise AlreadyEnded(f"job {job_id} has ended already")
 
     def result(self, job_id: int) -> bytes:
         """What the job's file holds, or what it would while the job has not ended.
@@ -137,7 +141,10 @@ class Jobs:
             raise UnknownJob
         if end is None or not end.state.final:
             return running_content(job)
-        content = self._store.read(job_id)
+        try:
+            content = self._store.read(job_id)
+        except OSError as error:
+            raise StorageError(f"the result of job {job_id} cannot be read: {error}") from error
         if content and content != RUNNING and end.checksum in (None, checksum(content)):
             return content
         if end.state is not JobState.DONE and (content is not None or end.checksum is None):
@@ -160,18 +167,20 @@ class Jobs:
                 return True
             if not self._ledger.reopen(record.id):
                 return False
-            aside = self._store.set_aside(record.id)
-            log.error("job %d: its result is damaged, now %s; it runs again", record.id, aside)
+            try:
+                aside = self._store.set_aside(record.id)
+                log.error("job %d: its result is damaged, now %s; it runs again", record.id, aside)
+            except OSError as error:  # the new result will take its place all the same
+                log.error("job %d: its result is damaged; it runs again: %s", record.id, error)
             self._resume(record)
             return True
 
     def states(self, after: int = 0, limit: int = 10_000) -> list[tuple[int, JobState]]:
         """(id, state) of up to `limit` jobs above id `after`, by id."""
-        listed = self._ledger.states(after, limit)
-        live = self.live
+        # First what lives: a job that ends meanwhile is in the ledger by then.
+        live = {job.id: job.state for job in self.live}
         return [
-            (job_id, job.state if (job := live.get(job_id)) is not None else state)
-            for job_id, state in listed
+            (job_id, live.get(job_id, state)) for job_id, state in self._ledger.states(after, limit)
         ]
 
     def describe(self, job_id: int) -> dict[str, Json]:
@@ -212,6 +221,8 @@ class Jobs:
     @property
     def storage_trouble(self) -> str | None:
         """What keeps jobs and results from being written, in words; found out by trying."""
+        if not (self._writer.alive and self._recorder.alive):
+            return "the thread that writes results has failed; the log says why"
         if refused := self._writer.refused:
             return f"{refused} results cannot be written"
         try:

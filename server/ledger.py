@@ -21,6 +21,7 @@ import msgspec
 
 from server.errors import StorageError, StorageFull
 from server.job_state import JobState
+from server.reserve import Reserve
 from server.settings import Durability
 
 _SCHEMA = """
@@ -45,6 +46,12 @@ PRAGMA user_version = 2;
 _VERSION = 2
 _UPGRADES = {1: "ALTER TABLE jobs ADD COLUMN checksum INTEGER"}
 """What makes a file of version n one of version n + 1."""
+
+
+ROOM = 512 * 1024
+"""Bytes that are held back on the disk, so that the end of a job can be recorded on a full one."""
+
+_NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,14 +135,16 @@ class Ledger:
         """Open the file, making it where it is missing; StorageError where that fails."""
         with _as_storage_error(f"cannot open the ledger {self._path}"), ExitStack() as opened:
             self._path.touch(0o600)  # SQLite gives its other files the same permissions
-            self._file = _identity(self._path)
             self._writer = opened.enter_context(closing(self._connect()))
             self._writer.execute("PRAGMA journal_mode = WAL")
             self._writer.execute(f"PRAGMA synchronous = {self._synchronous}")
+            self._check_whole()
             self._bring_up_to_date()
+            self._files = self._identities()
             self._last_id = self._greatest_id()
             self._reader = opened.enter_context(closing(self._connect()))
-            opened.pop_all()
+            self._reserve = opened.enter_context(Reserve(self._path.with_suffix(".reserve"), ROOM))
+            self._open = opened.pop_all()
         return self
 
     def __exit__(
@@ -144,11 +153,16 @@ class Ledger:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._reader.close()
-        self._writer.close()
+        self._open.close()
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+
+    def _check_whole(self) -> None:
+        """DatabaseError where a page of the file is damaged: what it says cannot be relied on."""
+        (found,) = self._writer.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise sqlite3.DatabaseError(found)
 
     def _bring_up_to_date(self) -> None:
         """Make a new file's tables, or those of an older version into the present ones."""
@@ -214,16 +228,29 @@ class Ledger:
         rows = msgspec.json.encode(endings).decode()
         with _as_storage_error("the end of a job cannot be recorded"), self._commit_lock:
             self.check_in_place()
-            self._writer.execute(_END, [rows])
+            self._write_at_any_cost(_END, rows)
+
+    def _write_at_any_cost(self, statement: str, rows: str) -> None:
+        """Write also where the disk is full, as long as there is a reserve to be given up."""
+        try:
+            self._writer.execute(statement, [rows])
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode not in _NO_ROOM or not self._reserve.release():
+                raise
+            self._writer.execute(statement, [rows])
+        else:
+            self._reserve.restore()
 
     def reopen(self, job_id: int) -> bool:
         """Record that a job that was done has not ended after all; whether there is such a job."""
         with _as_storage_error("the job cannot be recorded"), self._commit_lock:
+            self.check_in_place()
             return self._writer.execute(_REOPEN, [job_id]).rowcount > 0
 
     def remove(self, job_ids: Sequence[int]) -> None:
         """Forget those of these jobs that have ended, in one commit; no id is given again."""
         with _as_storage_error("old jobs cannot be removed"), self._commit_lock:
+            self.check_in_place()
             self._writer.execute(
                 "DELETE FROM jobs"
                 " WHERE ended_at IS NOT NULL AND id IN (SELECT value FROM json_each(?))",
@@ -231,9 +258,15 @@ class Ledger:
             )
 
     def check_in_place(self) -> None:
-        """OSError where the file has been removed: SQLite would go on writing to what is gone."""
-        if _identity(self._path) != self._file:
-            raise FileNotFoundError(errno.ENOENT, "the ledger's file has been removed", self._path)
+        """OSError where a file has been removed: SQLite would go on writing to what is gone."""
+        if self._identities() != self._files:
+            raise FileNotFoundError(
+                errno.ENOENT, "a file of the ledger has been removed", self._path
+            )
+
+    def _identities(self) -> list[tuple[int, int] | None]:
+        """What tells the file and its log from others that take their names."""
+        return [_identity(path) for path in (self._path, f"{self._path}-wal")]
 
     # -- reading ----------------------------------------------------------------------
 
@@ -270,6 +303,13 @@ class Ledger:
         )
         return [job_id for (job_id,) in rows]
 
+    def first_ended(self, limit: int) -> list[int]:
+        """The ids of up to `limit` jobs that have ended, those accepted first."""
+        rows = self._read(
+            "SELECT id FROM jobs WHERE ended_at IS NOT NULL ORDER BY id LIMIT ?", limit
+        )
+        return [job_id for (job_id,) in rows]
+
     def count_ended(self) -> int:
         """How many jobs on record have ended."""
         return int(self._read("SELECT count(*) FROM jobs WHERE ended_at IS NOT NULL")[0][0])
@@ -280,7 +320,11 @@ class Ledger:
 
 
 def _record(row: tuple[Any, ...]) -> JobRecord:
-    return msgspec.convert(dict(zip(JobRecord.__struct_fields__, row, strict=True)), JobRecord)
+    fields = dict(zip(JobRecord.__struct_fields__, row, strict=True))
+    try:
+        return msgspec.convert(fields, JobRecord)
+    except msgspec.ValidationError as error:
+        raise StorageError(f"the ledger's row of job {row[0]} makes no sense: {error}") from error
 
 
 @contextmanager
@@ -297,7 +341,7 @@ def _storage_error(what: str, error: Exception) -> StorageError:
     return (StorageFull if full else StorageError)(f"{what}: {error}")
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path | str) -> tuple[int, int] | None:
     """What tells the file at `path` from another one that takes its name; None without one."""
     try:
         status = os.stat(path)  # noqa: PTH116 - one call per commit

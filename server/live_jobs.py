@@ -57,7 +57,7 @@ class LiveJobs:
         self._fingerprint = fingerprint
         self._on_end = on_end
         self._jobs: dict[int, Job] = {}  # single operations on it are atomic
-        self._lock = threading.Lock()  # guards every job's `gathering`, and who sets `ending`
+        self._lock = threading.Lock()  # guards every job's `gathering`, `state` and `ending`
         self._pool: Pool
         self._writer: ResultWriter
         self._recorder: EndRecorder
@@ -116,9 +116,12 @@ class LiveJobs:
     def task_started(self, task: Task) -> None:
         """A worker has begun with a task of a job; the first one sets the job running."""
         job = self._jobs.get(task.job)
-        if job is not None and job.state is JobState.QUEUED:
-            job.state = change(job.state, JobState.RUNNING)
-            job.started_at = time.time()
+        if job is None or job.state is not JobState.QUEUED:
+            return
+        with self._lock:  # a client may cancel it just now
+            if job.state is JobState.QUEUED:
+                job.state = change(job.state, JobState.RUNNING)
+                job.started_at = time.time()
 
     def task_ended(self, outcome: Outcome) -> None:
         """A task of a job has ended: gather its partial, or end the job."""
@@ -163,17 +166,28 @@ class LiveJobs:
     # -- the writer's and the recorder's callbacks ------------------------------------
 
     def on_ended(self, ending: Ending) -> None:
-        """The job's file is in place: from now on the job has ended for everyone."""
-        job = self._jobs[ending.id]
-        job.end = ending
-        job.state = change(job.state, ending.state)
-        self._on_end()
+        """The job's file is in place: from now on a job that is done has ended for everyone.
+
+        Not one that failed or was cancelled. Computed again after a crash, it might end
+        otherwise, so nobody hears of its end before the ledger.
+        """
+        if ending.state is JobState.DONE:
+            self._publish(ending)
         self._recorder.put(ending)
 
     def on_recorded(self, endings: Sequence[Ending]) -> None:
         """The ledger knows these ends: memory may forget the jobs."""
         for ending in endings:
+            if ending.state is not JobState.DONE:
+                self._publish(ending)
             del self._jobs[ending.id]
+
+    def _publish(self, ending: Ending) -> None:
+        job = self._jobs[ending.id]
+        with self._lock:
+            job.end = ending
+            job.state = change(job.state, ending.state)
+        self._on_end()
 
 
 def error_content(reason: str | None) -> bytes:

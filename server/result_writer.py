@@ -88,6 +88,11 @@ class ResultWriter:
         if self._resting:
             self._queue.put(None)
 
+    @property
+    def alive(self) -> bool:
+        """Whether the thread is at work, as it is until this is left."""
+        return self._thread.is_alive()
+
     def put(self, answer: Answer) -> None:
         """Queue a job's final answer."""
         self._queue.put(answer)

@@ -71,9 +71,10 @@ def working(
     What has not ended by then is in the ledger for the next start.
     """
     flush = settings.durability is Durability.FULL
-    store = ResultStore(settings.results_dir, private)
-    store.tidy()
-    with Ledger(private / "ledger.sqlite3", settings.durability) as ledger:
+    with (
+        _checked(ResultStore(settings.results_dir, private)) as store,
+        Ledger(private / "ledger.sqlite3", settings.durability) as ledger,
+    ):
         jobs = Jobs(catalogue, ledger, store, settings)
         with (
             EndRecorder(store, ledger, flush=flush, on_recorded=jobs.live.on_recorded) as recorder,
@@ -83,6 +84,19 @@ def working(
             jobs.serve_with(pool, writer, recorder)
             with Housekeeper(store, ledger, settings, jobs.compute_again):
                 yield jobs
+
+
+@contextmanager
+def _checked(store: ResultStore) -> Iterator[ResultStore]:
+    """The store, open, after it has shown that it can keep a result; StartError if it cannot."""
+    try:
+        with store:
+            store.tidy()
+            store.check_writable()
+            store.flush([])
+            yield store
+    except OSError as error:
+        raise StartError(f"the results folder cannot be written to: {error}") from error
 
 
 def _pool(

@@ -133,6 +133,7 @@ def _flag(text: str) -> bool:
 
 def _path(text: str) -> Path:
     try:
+        text.encode()  # ValueError: a name that is no text could not be told to other processes
         return Path(text).expanduser().absolute()
     except RuntimeError as error:  # the home of a user that there is not
         raise ValueError(text) from error

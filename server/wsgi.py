@@ -6,6 +6,7 @@ The one gunicorn worker is the server: it opens everything when it has been fork
 
 import logging
 import os
+import resource
 import select
 import signal
 import sys
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,10 @@ CANNOT_START = 4
 
 NOTIFY_SECONDS = 5.0
 """How often the server tells gunicorn that it is alive while it starts."""
+
+MOST_CONNECTIONS = 1000
+OWN_DESCRIPTORS = 200
+"""What the server keeps for everything but its clients' connections."""
 
 LEAVE_SECONDS = 2.0
 """How long the process stays when all is closed, for answers on their way to clients; and,
@@ -53,6 +59,7 @@ class Server:
         self._closing = threading.Lock()  # never let go: who gets it closes everything
         self._closed = threading.Event()
         self._in_a_hurry = False
+        self._on_drained: Callable[[], object] = lambda: None
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
@@ -96,8 +103,10 @@ class Server:
         """
 
         def drain(number: int, frame: FrameType | None) -> None:
+            # gunicorn hears of it only when the drain is over: until then requests are
+            # answered, if only with 503.
+            self._on_drained = partial(worker.handle_exit, number, None)
             self._begin_to_close(settings.drain_timeout)
-            worker.handle_exit(number, frame)
 
         def leave_now(number: int, frame: FrameType | None) -> None:
             self._hurry()
@@ -154,6 +163,7 @@ class Server:
             drained = self._jobs.wait_until_drained(timeout)
             how = "every job has ended" if drained else "the rest runs at the next start"
             log.info("drained for %.1f s: %s", time.monotonic() - begun, how)
+            self._on_drained()
             self._open.close()
         finally:
             self._closed.set()
@@ -196,6 +206,17 @@ def read_settings() -> Settings:
         return Settings.read(os.environ)
     except SportivError as error:
         raise SystemExit(f"sportiv: cannot start: {error}") from None
+
+
+def most_connections() -> int:
+    """How many connections the server takes at a time, so that it never lacks descriptors.
+
+    Raises this process's own limit of these as far as it may.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    room = MOST_CONNECTIONS if hard == resource.RLIM_INFINITY else hard - OWN_DESCRIPTORS
+    return max(1, min(MOST_CONNECTIONS, room))
 
 
 def refuse_more_workers(arbiter: Any, new: int, old: int | None) -> None:

@@ -128,3 +128,12 @@ def test_a_child_process_does_not_keep_the_folder(
 def test_two_folders_have_two_holders(folder: Path, tmp_path: Path) -> None:
     with holding_folder(folder), holding_folder(tmp_path):
         pass
+
+
+def test_a_link_in_the_place_of_the_lock_is_not_followed(folder: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "somebody's"
+    victim.write_text("precious")
+    (folder / "lock").symlink_to(victim)
+    with pytest.raises(StartError, match="cannot be held"), holding_folder(folder):
+        pass
+    assert victim.read_text() == "precious"

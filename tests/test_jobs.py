@@ -90,6 +90,9 @@ STATISTICS = {
 }
 
 
+ALWAYS = {"now": Statistic("now", "At once.", Anything, lambda table, request, part: 1)}
+
+
 @dataclass
 class Promise:
     """What the model knows of a job: `state` is None until it ends."""
@@ -275,6 +278,30 @@ class LifeOfJobs(RuleBasedStateMachine):
         held_back = [each for each in waiting if not each.settled]
         assert len(held_back) <= self.served.unfinished <= len(waiting)
         assert len(held_back) <= len(self.served.live.locks) <= len(waiting)
+
+
+def test_a_job_that_was_read_as_done_is_listed_so(tmp_path: Path) -> None:
+    """Also in the moment when memory forgets it, because the ledger knows its end."""
+    with service(tmp_path, ALWAYS, max_queued="1000000", durability="process") as served:
+        leave = threading.Event()
+        wrong: list[int] = []
+
+        def look() -> None:
+            while not leave.is_set():
+                done = [job_id for job_id, state in served.states() if state is JobState.DONE]
+                now = dict(served.states())
+                wrong.extend(job_id for job_id in done if now[job_id] is not JobState.DONE)
+
+        lookers = [threading.Thread(target=look) for _ in range(2)]
+        for looker in lookers:
+            looker.start()
+        for _ in range(600):
+            served.submit(ALWAYS["now"], Anything(value=1))
+        wait_until(lambda: served.unfinished == 0)
+        leave.set()
+        for looker in lookers:
+            looker.join()
+        assert wrong == []
 
 
 @pytest.fixture

@@ -23,8 +23,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(folder: Path) -> ResultStore:
-    return ResultStore(folder, folder / ".ledger")
+def store(folder: Path) -> Iterator[ResultStore]:
+    with ResultStore(folder, folder / ".ledger") as store:
+        yield store
 
 
 def file_names(folder: Path) -> set[str]:
@@ -32,7 +33,7 @@ def file_names(folder: Path) -> set[str]:
 
 
 def place(store: ResultStore) -> Path:
-    return Path(store.path(1))
+    return store.path(1)
 
 
 def open_descriptors() -> int:
@@ -43,7 +44,7 @@ def test_what_is_written_is_read(store: ResultStore, folder: Path) -> None:
     store.write(7, b'{"status":"done"}')
     assert store.read(7) == b'{"status":"done"}'
     assert (folder / "job_id_7.json").read_bytes() == b'{"status":"done"}'
-    assert Path(store.path(7)) == folder / "job_id_7.json"
+    assert store.path(7) == folder / "job_id_7.json"
 
 
 def test_nothing_but_the_file_is_left(store: ResultStore, folder: Path) -> None:
@@ -110,6 +111,7 @@ def test_what_a_killed_server_left_half_written_is_in_nobody_s_way(
 def test_a_write_that_fails_leaves_the_old_content(store: ResultStore, folder: Path) -> None:
     store.write(1, b"old")
     (folder / ".ledger" / "result.tmp").mkdir()
+    (folder / ".ledger" / "set_aside").write_text("so that it cannot be moved away")
     before = open_descriptors()
     with pytest.raises(OSError, match="directory"):
         store.write(1, b"new")
@@ -127,7 +129,8 @@ def test_a_full_disk_leaves_the_old_content(
         "folder = pathlib.Path(sys.argv[1])\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try:\n"
-        "    ResultStore(folder, folder / '.ledger').write(1, bytes(5000))\n"
+        "    with ResultStore(folder, folder / '.ledger') as store:\n"
+        "        store.write(1, bytes(5000))\n"
         "except OSError as error:\n"
         "    print(error.strerror)",
         folder,
@@ -313,14 +316,53 @@ def flush_into(store: ResultStore, errors: list[OSError]) -> None:
 def test_the_results_folder_may_be_a_symbolic_link(folder: Path, tmp_path: Path) -> None:
     link = tmp_path / "on another disk"
     link.symlink_to(folder)
-    store = ResultStore(link, link / ".ledger")
+    with ResultStore(link, link / ".ledger") as store:
+        store.write(1, b"here")
+        assert store.read(1) == b"here"
+        store.flush([1])
+
+
+def test_a_folder_that_has_gone_takes_no_result_also_where_another_has_its_name(
+    store: ResultStore, folder: Path
+) -> None:
+    for _ in range(2):
+        shutil.rmtree(folder, ignore_errors=True)
+        with pytest.raises(OSError, match="No such file"):
+            store.write(1, b"new")
+        with pytest.raises(OSError, match="No such file"):
+            store.check_writable()
+        assert store.read(1) is None
+        (folder / ".ledger").mkdir(parents=True)
+        assert file_names(folder) == set()
+
+
+@pytest.mark.parametrize("folder_there", [True, False])
+def test_what_lies_in_the_place_of_a_half_written_result_is_not_written_to(
+    store: ResultStore, folder: Path, tmp_path: Path, folder_there: bool
+) -> None:
+    victim = tmp_path / "somebody's"
+    victim.write_text("precious")
+    temporary = folder / ".ledger" / "result.tmp"
+    if folder_there:
+        temporary.mkdir()
+    else:
+        temporary.symlink_to(victim)
+    store.write(1, b"new")
+    assert store.read(1) == b"new"
+    assert victim.read_text() == "precious"
+    assert not place(store).is_symlink()
+
+
+def test_a_file_longer_than_any_result_is_not_read(store: ResultStore) -> None:
+    with place(store).open("wb") as file:
+        file.truncate(8 * 2**30)
+    assert store.read(1) == b""
+
+
+def test_a_folder_that_cannot_be_searched_damages_no_result(
+    store: ResultStore, folder: Path
+) -> None:
     store.write(1, b"here")
+    folder.rename(folder.with_name("moved"))
+    folder.symlink_to("results")
     assert store.read(1) == b"here"
-    store.flush([1])
-
-
-def test_a_folder_that_has_gone_cannot_be_flushed(store: ResultStore, folder: Path) -> None:
-    (folder / ".ledger").rmdir()
-    folder.rmdir()
-    with pytest.raises(OSError, match="No such file"):
-        store.flush([])

@@ -74,7 +74,7 @@ class Office:
         return job_id
 
     def place(self, job_id: int) -> Path:
-        return Path(self.store.path(job_id))
+        return self.store.path(job_id)
 
     def unfinished(self) -> list[int]:
         return [record.id for record in self.ledger.unfinished()]
@@ -84,10 +84,13 @@ class Office:
         """The folder takes no writes for a while: a folder lies where new files are made."""
         obstacle = self.folder / ".ledger" / "result.tmp"
         obstacle.mkdir()
+        beside = obstacle.with_name("set_aside")
+        beside.write_text("so that it cannot be moved away")
         try:
             yield
         finally:
             obstacle.rmdir()
+            beside.unlink()
 
 
 def answer(job_id: int, content: bytes = b"", state: JobState = JobState.DONE) -> Answer:
@@ -103,8 +106,11 @@ def final(job_id: int) -> bytes:
 def office(tmp_path: Path) -> Iterator[Office]:
     private = tmp_path / ".ledger"
     private.mkdir()
-    with Ledger(private / "ledger.sqlite3", Durability.PROCESS) as ledger:
-        yield Office(tmp_path, ledger, ResultStore(tmp_path, private))
+    with (
+        Ledger(private / "ledger.sqlite3", Durability.PROCESS) as ledger,
+        ResultStore(tmp_path, private) as store,
+    ):
+        yield Office(tmp_path, ledger, store)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(f"server.{name}" for name in layer.split())
     for layer in (
         "errors messages channel table machine interpreter memory",
-        "settings job_state result_locks logging_setup folder_lock dataset stats",
+        "settings job_state reserve result_locks logging_setup folder_lock dataset stats",
         "csv_text row_order ingest shared_data ledger result_store catalogue pool",
         (
             "fork_server crew staff pipes turns scheduler worker gathering"

@@ -91,6 +91,24 @@ def test_a_cancelled_job_stays_cancelled_over_a_restart(tmp_path: Path) -> None:
         assert server.get(f"/api/get_results/{job}") == ERROR
 
 
+@pytest.mark.parametrize("how", ["cancelled", "time limit of 0.2 s"])
+def test_an_end_that_a_client_has_read_is_the_same_after_a_kill(tmp_path: Path, how: str) -> None:
+    """Run again, the job would end well: so its end must have been on record when it was read."""
+    gate = tmp_path / "gate"
+    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+        limit = {} if how == "cancelled" else {"timeout_s": 0.2}
+        job = server.submit("wait_for_file", path=str(gate), value="ran", **limit)
+        wait_for(Path(f"{gate}.begun").exists, "the job has begun")
+        if how == "cancelled":
+            assert server.ask("DELETE", f"/api/jobs/{job}").status == 200
+        assert server.result(job) == {"status": "error", "reason": how}
+        server.kill()
+    gate.touch()
+    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+        assert server.get(f"/api/get_results/{job}") == {"status": "error", "reason": how}
+        assert server.get(f"/api/jobs/{job}")["data"]["reason"] == how
+
+
 def test_only_a_job_that_has_not_ended_can_be_cancelled(tmp_path: Path) -> None:
     with running_server(tmp_path, configuration=FOR_TESTS) as server:
         job = server.submit("echo", value=1)

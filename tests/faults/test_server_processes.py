@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -27,7 +28,13 @@ SOON = 10.0
 ENDLESS = "600"
 """A limit in seconds that no test reaches."""
 
-OF_THE_LEDGER = {"lock", "ledger.sqlite3", "ledger.sqlite3-wal", "ledger.sqlite3-shm"}
+OF_THE_LEDGER = {
+    "lock",
+    "ledger.sqlite3",
+    "ledger.sqlite3-wal",
+    "ledger.sqlite3-shm",
+    "ledger.reserve",
+}
 
 STOPS = pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 
@@ -203,6 +210,20 @@ def test_the_whole_group_killed_under_load_loses_no_job(tmp_path: Path) -> None:
     assert_all_end(tmp_path, accepted)
 
 
+def test_more_clients_than_descriptors_cost_nobody_the_server(tmp_path: Path) -> None:
+    with server_in(tmp_path, wait=False) as server, ExitStack() as opened:
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (400, 400))
+        server.wait_until_serving()
+        before = serving_pid(server)
+        for _ in range(500):
+            client = opened.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            client.setblocking(False)
+        opened.close()
+        assert server.data("echo", value="well") == "well"
+        assert serving_pid(server) == before
+        assert "Too many open files" not in server.errors.read_text()
+
+
 def test_no_process_has_anything_in_the_folder_of_shared_memory(tmp_path: Path) -> None:
     with server_in(tmp_path) as server:
         assert len(server.processes()) == 5
@@ -238,6 +259,27 @@ def test_sigterm_under_load_ends_within_its_bound_and_loses_no_job(tmp_path: Pat
         assert server.exit_code(1 + SOON) == 0
         assert_nothing_is_left(server)
     assert_all_end(tmp_path, accepted)
+
+
+def test_while_it_drains_a_server_answers_new_clients_and_takes_no_job(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with server_in(tmp_path, SPORTIV_DRAIN_TIMEOUT=ENDLESS) as server:
+        ended = server.submit("echo", value="before")
+        server.result(ended)
+        job_id = begin_job(server, gate)
+        server.process.terminate()
+        wait_for(lambda: "shutting down" in server.log(), "the drain has begun")
+        for _ in range(3):  # each over a connection of its own
+            refused = server.ask("POST", "/api/echo", {"value": 1})
+            assert refused.status == 503
+            assert refused.json == {"job_id": -1, "status": "error", "reason": "shutting down"}
+            assert int(refused.headers["retry-after"]) > 0
+            assert server.get(f"/api/get_results/{ended}")["data"] == "before"
+            assert server.get(f"/api/get_results/{job_id}") == {"status": "running"}
+        gate.touch()
+        assert server.exit_code(SOON) == 0
+        assert_nothing_is_left(server)
+    assert_all_end(tmp_path, {job_id: "waited"})
 
 
 @STOPS

@@ -205,6 +205,89 @@ def test_a_results_folder_that_vanishes_with_its_ledger_takes_no_more_jobs(
         assert server.data("echo", value=2) == 2, "the next start makes another folder"
 
 
+@pytest.mark.parametrize("name", ["ledger.sqlite3", "ledger.sqlite3-wal"])
+def test_a_ledger_that_has_lost_a_file_takes_no_more_jobs(tmp_path: Path, name: str) -> None:
+    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+        server.result(server.submit("echo", value=1))
+        (server.results / ".ledger" / name).unlink()
+        assert post(server) == 503
+        assert server.ask("GET", "/healthz").status == 503
+
+
+def test_a_ledger_with_a_damaged_page_stops_the_start(tmp_path: Path) -> None:
+    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+        for value in range(300):
+            server.submit("echo", value=[value] * 50)
+        assert server.stop() == 0
+    ledger = server.results / ".ledger" / "ledger.sqlite3"
+    content = bytearray(ledger.read_bytes())
+    content[3 * 4096 : 5 * 4096] = b"\xff" * 2 * 4096
+    ledger.write_bytes(content)
+    with running_server(tmp_path, wait=False, configuration=FOR_TESTS) as server:
+        assert server.exit_code() == 4
+        assert "cannot open the ledger" in server.errors.read_text()
+
+
+def test_a_folder_that_cannot_be_reached_for_a_while_damages_no_result(tmp_path: Path) -> None:
+    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+        ids = [server.submit("echo", value=number) for number in range(3)]
+        assert [server.result(job)["data"] for job in ids] == [0, 1, 2]
+        moved = server.results.rename(tmp_path / "moved")
+        server.results.symlink_to("results")
+        assert [server.ask("GET", f"/api/get_results/{job}").status for job in ids] == [200] * 3
+        assert server.ask("GET", "/healthz").status == 503
+        server.results.unlink()
+        moved.rename(server.results)
+        assert [server.get(f"/api/get_results/{job}")["data"] for job in ids] == [0, 1, 2]
+        assert server.data("echo", value=3) == 3
+        assert server.get("/healthz") == OK
+
+
+def test_a_damaged_result_that_cannot_be_set_aside_is_computed_again(tmp_path: Path) -> None:
+    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+        job = server.submit("echo", value="whole")
+        server.result(job)
+        wait_for(lambda: server.get(f"/api/jobs/{job}")["data"]["ended_at"], "it is recorded")
+        (server.results / ".ledger" / "set_aside").write_text("no folder")
+        wait_for(lambda: damaged_and_answered(server, job), "it is computed again")
+        assert server.get("/api/num_jobs")["data"] == 0
+
+
+def damaged_and_answered(server: RunningServer, job: int) -> bool:
+    """Damage the result, and see whether the right one is read after it was found out."""
+    place(server.results, job).write_bytes(b"")
+    return server.result(job) == {"status": "done", "data": "whole"}
+
+
+def test_a_file_larger_than_any_result_is_not_read_into_memory(tmp_path: Path) -> None:
+    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+        job = server.submit("echo", value="small")
+        server.result(job)
+        assert server.stop() == 0
+    with place(server.results, job).open("r+b") as file:
+        file.truncate(64 * 2**30)
+    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+        assert server.result(job) == {"status": "done", "data": "small"}
+
+
+def test_a_file_that_cannot_be_removed_keeps_no_other_old_job(tmp_path: Path) -> None:
+    settings = {"SPORTIV_RESULT_TTL": "1", "SPORTIV_LOG_KEEP": "1"}
+    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+        ids = [server.submit("echo", value=number) for number in range(5)]
+        assert [server.result(job)["data"] for job in ids] == list(range(5))
+        assert server.stop() == 0
+    stuck = place(server.results, ids[0])
+    if subprocess.run(["chattr", "+i", str(stuck)], capture_output=True, check=False).returncode:
+        pytest.skip("no file can be made unremovable here")
+    try:
+        with running_server(tmp_path, configuration=FOR_TESTS, **settings) as server:
+            wait_for(lambda: server.get("/api/jobs")["data"] == [], "all old jobs are gone")
+            assert [path.name for path in server.results.glob("job_id_*")] == [stuck.name]
+            assert "cannot be removed" in wait_for(server.log, "it is logged")
+    finally:
+        subprocess.run(["chattr", "-i", str(stuck)], check=True)
+
+
 def test_emptying_the_folder_under_load_loses_only_what_was_in_it(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     with running_server(tmp_path, configuration=FOR_TESTS) as server:

@@ -23,13 +23,21 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from server import end_recorder, jobs, ledger, result_locks, result_store, result_writer
+from server import (
+    end_recorder,
+    jobs,
+    ledger,
+    live_jobs,
+    result_locks,
+    result_store,
+    result_writer,
+)
 from tests.support.service import service
 from tests.support.statistics import Anything
 
 WATCHED = {
     module.__file__
-    for module in (jobs, ledger, result_store, result_writer, result_locks, end_recorder)
+    for module in (jobs, live_jobs, ledger, result_store, result_writer, result_locks, end_recorder)
 }
 SECONDS = 20.0
 ANSWERS = {
@@ -90,7 +98,7 @@ def live(folder: Path, deadly: int | None, writing: int) -> None:
         for name, (request, _) in ANSWERS.items():
             job_id = served.submit(statistics[name], request)
             os.write(writing, f"{job_id} ".encode())
-        wait_until(lambda: not served._live)
+        wait_until(lambda: not list(served.live))
         steps.counting = False
     if deadly is None:
         os.write(writing, f"steps {steps.taken}".encode())
@@ -106,7 +114,7 @@ def check(folder: Path, promised: list[int], writing: int) -> None:
         for job_id, (_, answer) in zip(known, ANSWERS.values(), strict=False):
             content = json.loads(served.result(job_id))
             assert content == {"status": "done", "data": answer}, f"job {job_id}: {content}"
-        wait_until(lambda: not served._live)
+        wait_until(lambda: not list(served.live))
         assert all(state.final for _, state in served.states())
     files = {path.name for path in folder.rglob("*") if path.is_file()}
     assert files == {"ledger.sqlite3", *(f"job_id_{job_id}.json" for job_id in known)}, files
