@@ -3,7 +3,7 @@
 import os
 import platform
 
-from benchmarks import ended_jobs, http_posts, pool_tasks
+from benchmarks import ended_jobs, http_posts, pool_tasks, spread_job
 from server.machine import Machine
 
 if __name__ == "__main__":
@@ -15,5 +15,6 @@ if __name__ == "__main__":
     )
     pool_tasks.main(rounds)
     http_posts.main(rounds)
+    spread_job.main(rounds)
     if not quick:
         ended_jobs.main()

@@ -1,0 +1,106 @@
+"""One job spread over all workers, and what tiny jobs notice of it.
+
+The first pair: a bootstrap of about a thousand parts as a job of the server (without HTTP),
+against one bare process that computes the same parts one after the other. Then tiny jobs are
+asked for, one at a time, while such a job runs.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.measure import alternate, report
+from server.gathering import FAN_IN
+from server.job_state import JobState
+from server.jobs import Jobs
+from server.runtime import serving
+from server.settings import Settings
+from server.stats import STATISTICS
+from server.stats.statistic import JobRequest, Json, QuestionRequest, Statistic
+
+HEAVY = STATISTICS["bootstrap_ci"]
+TINY = STATISTICS["global_mean"]
+RESAMPLES = 200_000
+MANY_RESAMPLES = 2_000_000
+PAUSE = 0.01
+TINY_JOBS = 300
+HUNDREDTH = 99
+
+
+def main(rounds: int) -> None:
+    """Print the speed-up, and the latency of tiny jobs in units of a part's time."""
+    with _jobs() as jobs:
+        workers = jobs.describe_pool()["workers"]
+        question = str(jobs.catalogue.describe_questions()[0]["question"])
+        request = HEAVY.request(question=question, n_resamples=RESAMPLES, seed=1)
+        parts = len(HEAVY.plan(jobs.catalogue.table, request))
+        figures = alternate(
+            {
+                f"one job of {parts} parts, {len(workers)} workers": lambda: (
+                    parts / _seconds(jobs, HEAVY, request)
+                ),
+                "one bare process": lambda: parts / _bare_seconds(jobs, request),
+            },
+            rounds,
+        )
+        report("Parts of one bootstrap a second", figures, "sportiv against {other}")
+        _tiny_jobs(jobs, question, 1 / figures[1].median)
+
+
+def _tiny_jobs(jobs: Jobs, question: str, part: float) -> None:
+    request = HEAVY.request(question=question, n_resamples=MANY_RESAMPLES, seed=1)
+    parts = len(HEAVY.plan(jobs.catalogue.table, request))
+    tiny = QuestionRequest(question)
+    heavy_id = jobs.submit(HEAVY, request)
+    took = []
+    for _ in range(TINY_JOBS):
+        if jobs.live.get(heavy_id) is None:
+            break
+        took.append(_seconds(jobs, TINY, tiny))
+        time.sleep(PAUSE)
+    jobs.cancel(heavy_id)
+    half, most = statistics.median(took), statistics.quantiles(took, n=100)[HUNDREDTH - 1]
+    print(f"\nA tiny job while one of {parts} parts of {part * 1000:.1f} ms runs, {len(took)} times")
+    print(f"  median {half * 1000:.1f} ms, p99 {most * 1000:.1f} ms: {most / part:.2f} parts")
+
+
+def _seconds(jobs: Jobs, statistic: Statistic, request: JobRequest) -> float:
+    """From the submission of a job until it has ended."""
+    begun = time.perf_counter()
+    job_id = jobs.submit(statistic, request)
+    while (job := jobs.live.get(job_id)) is not None and not job.state.final:
+        time.sleep(0.0002)
+    ended = time.perf_counter()
+    assert dict(jobs.states(job_id - 1, 1))[job_id] is JobState.DONE
+    return ended - begun
+
+
+def _bare_seconds(jobs: Jobs, request: JobRequest) -> float:
+    """The same parts, computed here one after the other."""
+    table = jobs.catalogue.table
+    begun = time.perf_counter()
+    partials: list[Json] = [
+        HEAVY.partial(table, request, part) for part in HEAVY.plan(table, request)
+    ]
+    assert HEAVY.merge is not None
+    while len(partials) > FAN_IN:
+        runs = [partials[at : at + FAN_IN] for at in range(0, len(partials), FAN_IN)]
+        partials = [HEAVY.merge(request, run) for run in runs]
+    HEAVY.combine(table, request, partials)
+    return time.perf_counter() - begun
+
+
+@contextmanager
+def _jobs() -> Iterator[Jobs]:
+    with tempfile.TemporaryDirectory() as name:
+        folders = {"SPORTIV_RESULTS_DIR": f"{name}/results", "SPORTIV_LOG_DIR": f"{name}/logs"}
+        Path(f"{name}/results").mkdir()
+        with serving(Settings.read(folders), "server.stats", keep_log=False) as jobs:
+            yield jobs
+
+
+if __name__ == "__main__":
+    main(5)
