@@ -6,6 +6,7 @@ needs every value. So its cost follows the number of nodes below the question, w
 number of rows.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -138,6 +139,10 @@ def _all_of(table: Table, key: str, question: str, state: str | None) -> Selecti
 # -- groups ---------------------------------------------------------------------------
 
 
+MOST_SHARES = 256
+"""How many parts the groups of a job are dealt to: each part has to find all groups anew."""
+
+
 class Group(NamedTuple):
     """The part of a selection that shares a label: `{"state": "Ohio"}`, or `{}` for all."""
 
@@ -181,6 +186,32 @@ def _label(table: Table, by: By, codes: tuple[int, ...]) -> dict[str, Json] | No
         case "year" if codes[0] != NO_YEAR:
             return {"year": int(codes[0])}
     return None
+
+
+def shares(table: Table, question: str, by: By | None, rows: int) -> Sequence[Json]:
+    """The parts `[number, of how many]` of a job over groups: about `rows` rows to each.
+
+    There are at most `MOST_SHARES`, and one where there are no more rows, or without `by`.
+    Rows that a filter keeps out are counted: nothing but the question's node is looked at.
+    """
+    all_rows = _all_of(table, "question", question, None).n
+    of = 1 if by is None else min(max(-(-all_rows // rows), 1), MOST_SHARES)
+    return [[number, of] for number in range(of)]
+
+
+def groups_of_share(selection: Selection, by: By | None, part: Json) -> list[Group]:
+    """The groups of a selection that belong to a part of `shares`.
+
+    They are neighbours, and each is in exactly one part: that in which its middle row is.
+    """
+    number, of = part
+    found = groups(selection, by)
+    if of == 1:
+        return found
+    counts = np.array([group.selection.n for group in found], dtype=np.int64)
+    ends = np.cumsum(counts)
+    numbers = (2 * ends - counts) * of // (2 * ends[-1:])
+    return [group for group, own in zip(found, numbers.tolist(), strict=True) if own == number]
 
 
 class GroupMeans(NamedTuple):
