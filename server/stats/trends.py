@@ -1,0 +1,161 @@
+"""How the values of a question move with the years: straight lines, by group."""
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Literal, NamedTuple
+
+import numpy as np
+from msgspec import Meta
+
+from server.stats.selection import Rows, groups_of_share, select, shares
+from server.stats.statistic import Confidence, Json, QuestionRequest, Statistic, finite
+from server.stats.theil_sen import theil_sen
+from server.table import NO_YEAR, Floats, Table
+
+ROWS_PER_PART = 20_000
+"""A group of so many rows takes some 100 ms, most of it for the slope by Theil and Sen."""
+
+_OBESITY = "Percent of adults aged 18 years and older who have obesity"
+
+_ROUNDING = 4 * float(np.finfo(np.float64).eps)
+
+
+class TrendRequest(QuestionRequest, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request for the trend of one question over the years."""
+
+    by: Annotated[
+        Literal["state", "stratum"] | None,
+        Meta(description="One trend for each state or stratum; else one in all."),
+    ] = None
+    confidence: Confidence = 0.95
+
+
+def plan(table: Table, request: TrendRequest) -> Sequence[Json]:
+    """Some neighbouring groups to each part, of about `ROWS_PER_PART` rows."""
+    return shares(table, request.question, request.by, ROWS_PER_PART)
+
+
+def combine(table: Table, request: TrendRequest, partials: Sequence[Json]) -> Json:
+    """The records of all parts, one after the other."""
+    records = [record for partial in partials for record in partial]
+    return {"confidence": request.confidence, "groups": records}
+
+
+def trend(table: Table, request: TrendRequest, part: Json) -> Json:
+    """`{"confidence": ..., "groups": [{"state": ..., "n", "n_without_year", "first_year",
+    "last_year", "slope", "standard_error", "ci_low", "ci_high", "p_value", "r_squared",
+    "theil_sen_slope", "theil_sen_low", "theil_sen_high"}]}`.
+
+    Slopes are per year, and `ci_low` and `ci_high` are the limits of the first one. The `n`
+    rows with a year count. What is undefined is None: every figure where these are of one
+    year, or none; error, limits and `p_value` where they are only two; `r_squared` where all
+    values are equal; and the limits by Theil and Sen where ties leave these no variance, as
+    where all values are equal. On a perfect line the error is 0.0, and `p_value` is 0.0 or,
+    where that line is level, 1.0.
+    """
+    found = groups_of_share(select(table, request, request.question), request.by, part)
+    return [{**label, **_trend(selection.rows(), request.confidence)} for label, selection in found]
+
+
+def _trend(rows: Rows, confidence: float) -> dict[str, Json]:
+    dated = rows.year != NO_YEAR
+    years, values = rows.year[dated].astype(np.float64), rows.value[dated]
+    n = len(years)
+    with np.errstate(over="ignore", invalid="ignore"):
+        line = _line(years, values) if n else _Line()
+        robust = theil_sen(years, values, confidence) if n else None
+    return {
+        "n": n,
+        "n_without_year": len(dated) - n,
+        "first_year": int(years.min()) if n else None,
+        "last_year": int(years.max()) if n else None,
+        **line.figures(n - 2, confidence),
+        "theil_sen_slope": robust.slope if robust else None,
+        "theil_sen_low": robust.low if robust else None,
+        "theil_sen_high": robust.high if robust else None,
+    }
+
+
+class _Line(NamedTuple):
+    """The line of least squares; NaN stands for what is undefined.
+
+    `scatter` are the squares of the residuals over those of the years: the square of the
+    standard error, times the degrees of freedom.
+    """
+
+    slope: float = math.nan
+    scatter: float = math.nan
+    r_squared: float = math.nan
+
+    def figures(self, freedom: int, confidence: float) -> dict[str, Json]:
+        """What the client reads; `freedom` are the degrees of freedom, undefined below 1."""
+        error = math.sqrt(self.scatter / freedom) if freedom > 0 else math.nan
+        reach = error * _quantile(freedom, confidence) if error else 0.0
+        return {
+            "slope": finite(self.slope),
+            "standard_error": finite(error),
+            "ci_low": finite(self.slope - reach),
+            "ci_high": finite(self.slope + reach),
+            "p_value": finite(_p_value(self.slope, error, freedom)),
+            "r_squared": finite(self.r_squared),
+        }
+
+
+def _line(years: Floats, values: Floats) -> _Line:
+    """The line through at least one point.
+
+    Years and values count from their means, so that no digits are lost far from zero; a
+    scatter that rounding alone can make is none.
+    """
+    mean = np.clip(values.mean(), values.min(), values.max())
+    across, up = years - years.mean(), values - mean
+    squares = float(np.square(across).sum())
+    if not squares:
+        return _Line()
+    slope = float((across * up).sum()) / squares
+    left = float(np.square(up - slope * across).sum())
+    rounding = _ROUNDING * float(np.abs(values).max())
+    if left < len(values) * rounding * rounding:
+        left = 0.0
+    total = float(np.square(up).sum())
+    explained = slope * slope * squares
+    r_squared = min(explained / total, 1.0) if 0 < total < math.inf else math.nan
+    return _Line(slope, left / squares, r_squared)
+
+
+def _quantile(freedom: int, confidence: float) -> float:
+    """How many standard errors an interval reaches to either side, by Student's t."""
+    from scipy.special import stdtrit
+
+    return -float(stdtrit(freedom, (1 - confidence) / 2)) if freedom > 0 else math.nan
+
+
+def _p_value(slope: float, error: float, freedom: int) -> float:
+    """How likely a slope so far from 0 is where there is none, by Student's t."""
+    from scipy.special import stdtr
+
+    if not error:
+        return 0.0 if slope else 1.0
+    return 2 * float(stdtr(freedom, -abs(slope / error)))
+
+
+ROWS = (
+    Statistic(
+        "trend",
+        "How much the values of each group rise or fall a year, by least squares and robustly.",
+        TrendRequest,
+        trend,
+        plan,
+        combine,
+        formula=(
+            "slope = sum((t - mean t) (x - mean x)) / sum((t - mean t)^2) over the rows (year t, "
+            "value x); standard_error = sqrt(sum(residual^2) / (n - 2) / sum((t - mean t)^2)); "
+            "limits and two-sided p_value by Student's t with n - 2 degrees of freedom. "
+            "theil_sen_slope is the median of the slopes between all pairs of rows of different "
+            "years; its limits are those slopes whose ranks lie as far from the middle as "
+            "Kendall's statistic, ties counted, is off with this confidence."
+        ),
+        source="Theil 1950; Sen 1968, equation 2.6",
+        example={"question": _OBESITY, "states": ["Michigan", "Ohio"], "by": "state"},
+    ),
+)
