@@ -6,6 +6,10 @@ splits whose means differ by at least as much, in either direction. Where there 
 all are looked at and the test is exact; else random ones are, and the split that was seen
 counts as one of them, so that a p-value is never 0 and the test never too bold.
 
+Both directions are counted as they are. SciPy's `permutation_test` doubles the smaller one
+instead, which is the same for groups of equal size, and else the test of `abs(difference)`
+with `alternative="greater"` is this one.
+
 Differences count as equal to the one seen where the sums behind them differ by less than
 1e-9 of the largest deviation from the pooled mean, which is far below one digit of a figure.
 """

@@ -26,11 +26,18 @@ Words = npt.NDArray[np.uint64]
 """Subsets as bits, one row each: number i is in where bit i % 64 of word i // 64 is set."""
 
 _BLOCK_ROWS, _BLOCK_WORDS = 4096, 2**20
+"""How many subsets, and of how many words, are drawn at once."""
+
 _SPARSE = 64
+"""A subset of a smaller share than one in so many is made without coins."""
+
 _NARROW_UP_TO = 2048
+"""Of more numbers than that, coins cost so much that few are thrown away."""
+
 _DRAWS = 8
 _TILE = 256
-_LOOKUPS = 32_768
+_LOOKUPS = 16_000  # larger arrays would be taken from the kernel anew each time
+
 _BITS: Words = np.left_shift(np.uint64(1), np.arange(64, dtype=np.uint64))
 
 
