@@ -126,6 +126,12 @@ def test_shifting_and_scaling_all_figures_changes_no_p_value(
     assert p_value(first, second) == p_value(*moved)
 
 
+@given(first=TENTHS, second=TENTHS)
+def test_figures_far_from_zero_tie_as_near_ones_do(first: list[int], second: list[int]) -> None:
+    far = [[2.0**40 + v for v in values] for values in (first, second)]
+    assert p_value(first, second) == p_value(*far)
+
+
 @pytest.mark.parametrize(("n", "m"), [(5, 6), (8, 8), (2, 30), (2, 50), (9, 3)])
 def test_scipy_counts_the_same_where_all_splits_are_looked_at(n: int, m: int) -> None:
     first, second = drawn(n, n), drawn(m, m, 4.0)
@@ -214,6 +220,13 @@ def test_the_same_seed_gives_the_same_and_another_one_another() -> None:
     first, second = drawn(1, 60), drawn(2, 60, 1.0)
     found = [p_value(first, second, seed=seed) for seed in (5, 5, 6)]
     assert found[0] == found[1] != found[2]
+
+
+def test_each_pair_has_splits_of_its_own() -> None:
+    alike = {name: drawn(1 if name in "AC" else 2, 60) for name in "ABCD"}
+    records = ask_all(states(**alike))["groups"]
+    p_values = {each["first"] + each["second"]: each["p_value"] for each in records}
+    assert len({p_values[pair] for pair in ("AB", "AD", "CD")}) > 1
 
 
 def test_every_split_counts_the_same_where_all_figures_are_equal() -> None:
@@ -502,6 +515,7 @@ def test_a_merged_partial_is_as_small_as_one() -> None:
     request = PermutationRequest(question=ASKED, states=("A", "B"), n_permutations=20_000, seed=1)
     partials = [statistic.partial(table, request, part) for part in statistic.plan(table, request)]
     assert len(partials) > 10
+    assert len({partial[0][1] for partial in partials[:-1]}) > 5, "each has splits of its own"
     assert statistic.merge is not None
     merged = statistic.merge(request, partials)
     assert merged == [[0, sum(partial[0][1] for partial in partials)]]

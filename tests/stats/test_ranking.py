@@ -168,12 +168,23 @@ def test_ranks_are_those_of_best5_and_shares_add_up(
 def test_states_that_are_equal_in_each_resample_are_in_the_order_of_their_names(
     question: str,
 ) -> None:
-    values = {name: [33.1] * (1 + at) for at, name in enumerate("GFEDCBA")}
+    names = "ABCDEFGHIJKLMNOPQRSTUVWX"
+    values = {name: [0.1] * (1 + at) for at, name in enumerate(reversed(names))}
+    assert len({sum(each) / len(each) for each in values.values()}) > 1, "but for rounding"
     found = ask(states(question, **values), question=question)["groups"]
     assert [
         (each["state"], each["rank"], each["share_in_best5"], each["rank_low"], each["rank_high"])
         for each in found
-    ] == [(name, rank, float(rank <= 5), rank, rank) for rank, name in enumerate("ABCDEFG", 1)]
+    ] == [(name, rank, float(rank <= 5), rank, rank) for rank, name in enumerate(names, 1)]
+
+
+def test_many_ties_go_by_name_too() -> None:
+    names = [f"S{at:02}" for at in range(60)]
+    values = {name: [0.1 if at % 3 else 0.2] * (1 + at % 7) for at, name in enumerate(names)}
+    found = ask(states(**values), n_resamples=5)["groups"]
+    order = sorted(names, key=lambda name: (values[name][0], name))
+    assert [each["state"] for each in found] == order
+    assert all(each["rank_low"] == each["rank"] == each["rank_high"] for each in found)
 
 
 def test_a_rank_that_is_never_another_has_an_interval_of_itself() -> None:
