@@ -13,6 +13,7 @@ import numpy as np
 from msgspec import Meta
 
 from server.stats.resampling import (
+    BLOCK,
     RESOLUTION,
     Bundle,
     Distribution,
@@ -36,9 +37,6 @@ from server.table import Floats, Offsets, Table
 
 _PART = 12_000_000
 """What a part costs, in resampled rows at some 2.4 ns: about 30 ms."""
-
-_BLOCK = 65_536
-"""How many rows are drawn at once, so that they stay in the cache."""
 
 _MEAN_OVERHEAD = 16
 _MEDIAN_COST = 40
@@ -136,10 +134,10 @@ _ESTIMATORS: dict[str, type[_Mean] | type[_Median]] = {"mean": _Mean, "median": 
 def resampled_means(source: np.random.Generator, values: Floats, resamples: int) -> Floats:
     """The mean of each of so many resamples of the values."""
     n = len(values)
-    if n > _BLOCK:
+    if n > BLOCK:
         return np.array([_one_mean(source, values) for _ in range(resamples)])
     means = np.empty(resamples)
-    block = _BLOCK // n
+    block = BLOCK // n
     for first in range(0, resamples, block):
         here = min(block, resamples - first)
         drawn = values.take(draw(source, n, n * here))
@@ -151,7 +149,7 @@ def resampled_means(source: np.random.Generator, values: Floats, resamples: int)
 def _one_mean(source: np.random.Generator, values: Floats) -> float:
     """The mean of one resample of many values, which are not drawn all at once."""
     n = len(values)
-    counts = [min(_BLOCK, n - first) for first in range(0, n, _BLOCK)]
+    counts = [min(BLOCK, n - first) for first in range(0, n, BLOCK)]
     return math.fsum(values.take(draw(source, n, count)).sum() for count in counts) / n
 
 

@@ -28,6 +28,9 @@ Resamples = Annotated[
     int, Meta(ge=1, le=MOST_RESAMPLES, description="How many resamples are drawn.")
 ]
 
+BLOCK = 65_536
+"""How many indices are drawn at once, about, so that what is made of them stays in the cache."""
+
 RESOLUTION = 1024
 """How many grid points a standard error spans at least.
 

@@ -1,0 +1,332 @@
+"""How two questions go together, over the cells that both have, with bootstrap intervals.
+
+A cell is a state, stratum and year; its figure for a question is the mean of its rows. The
+cells are resampled with replacement as pairs, as many as there are, and both coefficients
+are taken of each resample: of how often it has each cell, not of the cells themselves.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Annotated, NamedTuple
+
+import numpy as np
+from msgspec import Meta
+
+from server.stats.resampling import (
+    BLOCK,
+    RESOLUTION,
+    Bundle,
+    Distribution,
+    Grid,
+    Resamples,
+    Tally,
+    bundles,
+    decimal_grid,
+    draw,
+    merge,
+    packed,
+    parts_of,
+    shares,
+    stream,
+    tally,
+    unpacked,
+)
+from server.stats.selection import Group, Indices, Mask, Selection, groups, select
+from server.stats.statistic import Confidence, GroupedRequest, Json, Seed, Statistic
+from server.table import MISSING, NO_YEAR, Floats, Offsets, Table
+
+LEAST_CELLS = 3
+"""Two points always lie on a line, so fewer cells say nothing."""
+
+LEAST_STEP = 1e-6
+"""The resampled coefficients are told apart by no less than this."""
+
+_PART = 3_600_000
+"""What a part costs, in resampled cells at some 10 ns: about 35 ms."""
+
+_OVERHEAD = 32
+"""What a resample costs beyond its cells, in cells."""
+
+_COEFFICIENTS = ("pearson", "spearman")
+
+
+class CorrelationRequest(GroupedRequest, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request about two questions."""
+
+    other_question: Annotated[str, Meta(description="Another question of the table, in full.")]
+    n_resamples: Resamples = 9_999
+    confidence: Confidence = 0.95
+    seed: Seed = None
+
+
+# -- the cells ------------------------------------------------------------------------
+
+
+class Cells(NamedTuple):
+    """The figures of two questions in the same cells: two arrays of equal length."""
+
+    first: Floats
+    second: Floats
+
+
+class Matched(NamedTuple):
+    """The cells that both questions have; `selection` has their nodes below the first one."""
+
+    selection: Selection
+    cells: Cells
+
+    def within(self, group: Group) -> Cells:
+        """The cells of one group."""
+        here = np.searchsorted(self.selection.nodes, group.selection.nodes)
+        return Cells(self.cells.first[here], self.cells.second[here])
+
+
+def matched(table: Table, request: CorrelationRequest) -> Matched:
+    """The cells that both questions have and the filters let through."""
+    first, second = (
+        _complete(select(table, request, question))
+        for question in (request.question, request.other_question)
+    )
+    shared, places = _shared(first, second)
+    both = first.where(shared)
+    return Matched(both, Cells(both.sums / both.counts, (second.sums / second.counts)[places]))
+
+
+def _complete(selection: Selection) -> Selection:
+    """The nodes that have a stratum and a year."""
+    named = selection.codes("stratum") != MISSING
+    return selection.where(named & (selection.codes("year") != NO_YEAR))
+
+
+def _shared(first: Selection, second: Selection) -> tuple[Mask, Indices]:
+    """Which nodes of the first have one of the same cell in the second, and where that is."""
+    years = np.concatenate([first.codes("year"), second.codes("year")])
+    earliest, span = (int(years.min()), int(np.ptp(years)) + 1) if len(years) else (0, 1)
+    ours, theirs = (_cell_numbers(each, earliest, span) for each in (first, second))
+    places = np.searchsorted(theirs, ours)
+    found = places < len(theirs)
+    found[found] = theirs[places[found]] == ours[found]
+    return found, places[found]
+
+
+def _cell_numbers(selection: Selection, earliest: int, span: int) -> Offsets:
+    """A number for the cell of each node, the same in every question; they ascend."""
+    names = selection.table.names
+    numbers = selection.codes("location").astype(np.int64)
+    for key, vocabulary in (("category", names.category), ("stratum", names.stratum)):
+        numbers = numbers * len(vocabulary) + selection.codes(key)
+    return numbers * span + (selection.codes("year") - earliest)
+
+
+# -- the coefficients -----------------------------------------------------------------
+
+
+class Pairs:
+    """The coefficients of resamples of some cells, at least three.
+
+    A block of resamples is an array of so many rows, with one column for each cell: how often
+    the resample has it. The cells are in the order of their first figure.
+    """
+
+    def __init__(self, cells: Cells) -> None:
+        order = np.argsort(cells.first, kind="stable")
+        first, second = cells.first[order], cells.second[order]
+        self.n = n = len(order)
+        self.block = max(1, BLOCK // n)
+        self._moments = _moments(_standardised(first), _standardised(second))
+        self._first, self._second = (_Ranks(each, self.block) for each in (first, second))
+
+    def resampled(self, source: np.random.Generator, resamples: int) -> tuple[Floats, Floats]:
+        """Both coefficients of each of so many resamples, without those that have none."""
+        found = [self.coefficients(counts) for counts in self._counts(source, resamples)]
+        pearson, spearman = (np.concatenate(each) for each in zip(*found, strict=True))
+        return pearson, spearman
+
+    def _counts(self, source: np.random.Generator, resamples: int) -> Iterator[Offsets]:
+        for first in range(0, resamples, self.block):
+            here = min(self.block, resamples - first)
+            drawn = draw(source, self.n, here * self.n).reshape(here, self.n)
+            drawn += np.arange(0, here * self.n, self.n)[:, np.newaxis]
+            counts = np.bincount(drawn.reshape(-1), minlength=drawn.size)
+            yield counts.reshape(here, self.n)
+
+    def coefficients(self, counts: Offsets) -> tuple[Floats, Floats]:
+        """Pearson's and Spearman's of each resample where both figures vary."""
+        first, second = self._first.of(counts), self._second.of(counts)
+        weights = counts.astype(np.float64)
+        x, y, xx, yy, xy = (weights @ self._moments / self.n).T
+        x_spread, y_spread = xx - x * x, yy - y * y
+        weighted = weights * first
+        together, first_spread = np.vecdot(weighted, second), np.vecdot(weighted, first)
+        second_spread = np.vecdot(weights * second, second)
+        known = (first_spread > 0) & (second_spread > 0) & (x_spread > 0) & (y_spread > 0)
+        pearson = (xy - x * y)[known] / np.sqrt(x_spread[known] * y_spread[known])
+        spearman = together[known] / np.sqrt(first_spread[known] * second_spread[known])
+        return np.clip(pearson, -1, 1), np.clip(spearman, -1, 1)
+
+
+def _standardised(values: Floats) -> Floats:
+    """The values about their median, so that those close to each other keep their digits."""
+    centred = values - np.median(values)
+    return np.asarray(centred / (np.abs(centred).max() or 1))
+
+
+def _moments(x: Floats, y: Floats) -> Floats:
+    return np.stack([x, y, x * x, y * y, x * y]).T
+
+
+class _Ranks:
+    """The ranks of figures within each resample, equal ones having the mean of theirs.
+
+    How many figures of a resample are up to each of the distinct ones says what the ranks
+    are, so nothing is sorted but the figures themselves, once.
+    """
+
+    def __init__(self, values: Floats, block: int) -> None:
+        self._n = n = len(values)
+        distinct, codes = np.unique(values, return_inverse=True)
+        ends = np.cumsum(np.bincount(codes)) - 1
+        rows = np.arange(block)[:, np.newaxis]
+        ascending = np.argsort(codes, kind="stable")
+        sorted_already = bool((ascending[1:] > ascending[:-1]).all())
+        self._before = rows * n
+        self._order = None if sorted_already else self._before + ascending
+        self._ends = self._before + ends
+        self._places = rows * len(distinct) + codes
+
+    def of(self, counts: Offsets) -> Floats:
+        """Twice the rank of every cell in each resample of a block, about the mean rank.
+
+        Of a resample whose figures are all equal, exactly 0 where it has a cell at all.
+        """
+        here = len(counts)
+        ordered = counts if self._order is None else counts.take(self._order[:here])
+        up_to = np.cumsum(ordered).take(self._ends[:here])
+        up_to -= self._before[:here]
+        ranks = up_to - self._n
+        ranks[:, 1:] += up_to[:, :-1]
+        return ranks.astype(np.float64).take(self._places[:here])
+
+
+def estimates(cells: Cells) -> tuple[float, float] | None:
+    """Both coefficients of the cells; None for fewer than three or where one figure is constant."""
+    if len(cells.first) < LEAST_CELLS:
+        return None
+    pearson, spearman = Pairs(cells).coefficients(np.ones((1, len(cells.first)), dtype=np.int64))
+    return (float(pearson[0]), float(spearman[0])) if len(pearson) else None
+
+
+def _grid(estimate: float, n: int) -> Grid:
+    """The grid of a resampled coefficient: 1,024 points or more in its standard error."""
+    error = (1 - estimate**2) / math.sqrt(n - 1)
+    return decimal_grid(max(error / RESOLUTION, LEAST_STEP))
+
+
+# -- the statistic --------------------------------------------------------------------
+
+
+def _plan(found: Sequence[Group], request: CorrelationRequest) -> list[Bundle]:
+    sizes = [len(group.selection.nodes) for group in found]
+    costs = [n + _OVERHEAD if n >= LEAST_CELLS else 0 for n in sizes]
+    return bundles(costs, request.n_resamples, _PART)
+
+
+def plan(table: Table, request: CorrelationRequest) -> Sequence[Json]:
+    """The parts' numbers. Unanswerable where cells times resamples are too many."""
+    found = groups(matched(table, request).selection, request.by)
+    return parts_of(_plan(found, request), request.n_resamples)
+
+
+def partial(table: Table, request: CorrelationRequest, part: int) -> Json:
+    """`{"n_resamples": ..., "confidence": ..., "seed": ..., "groups": [{"state": ..., "n": ...,
+    "n_undefined": ..., "pearson": ..., "pearson_low": ..., "pearson_high": ..., "spearman": ...,
+    "spearman_low": ..., "spearman_high": ...}]}`: n cells, and both coefficients in their
+    intervals.
+
+    One part gives the tallies of its groups' resampled coefficients, two for each group.
+    """
+    both = matched(table, request)
+    found = groups(both.selection, request.by)
+    sent = []
+    for share in shares(_plan(found, request), request.n_resamples, part):
+        cells = both.within(found[share.group])
+        if (estimate := estimates(cells)) is not None:
+            resampled = Pairs(cells).resampled(stream(request.seed, share), share.resamples)
+            for place, values in enumerate(resampled):
+                grid = _grid(estimate[place], len(cells.first))
+                sent.append(packed(_key(share.group, place), tally(grid.numbers(values))))
+    return sent
+
+
+def _key(group: int, coefficient: int) -> int:
+    """The key of the tally of a group's coefficient."""
+    return group * len(_COEFFICIENTS) + coefficient
+
+
+def combine(table: Table, request: CorrelationRequest, partials: Sequence[Json]) -> Json:
+    """The answer: the coefficients of each group, and their intervals from the tallies."""
+    counted = unpacked(partials)
+    both = matched(table, request)
+    records = []
+    for place, group in enumerate(groups(both.selection, request.by)):
+        own = [counted.get(_key(place, coefficient)) for coefficient in range(len(_COEFFICIENTS))]
+        records.append({**group.label, **_record(both.within(group), request, own)})
+    return {
+        "n_resamples": request.n_resamples,
+        "confidence": request.confidence,
+        "seed": request.seed,
+        "groups": records,
+    }
+
+
+def _record(
+    cells: Cells, request: CorrelationRequest, counted: Sequence[Tally | None]
+) -> dict[str, Json]:
+    n = len(cells.first)
+    estimate = estimates(cells) or (None, None)
+    known = [None if each is None else int(each.counts.sum()) for each in counted]
+    record: dict[str, Json] = {
+        "n": n,
+        "n_undefined": 0 if known[0] is None else request.n_resamples - known[0],
+    }
+    for name, value, each in zip(_COEFFICIENTS, estimate, counted, strict=True):
+        low = high = None
+        if value is not None and each is not None and len(each.numbers):
+            points = _grid(value, n).points(each.numbers)
+            low, high = Distribution(points, each.counts).interval(request.confidence)
+        record |= {name: value, f"{name}_low": low, f"{name}_high": high}
+    return record
+
+
+ROWS = (
+    Statistic(
+        "correlation",
+        "Pearson's and Spearman's correlation of two questions, with bootstrap intervals.",
+        CorrelationRequest,
+        partial,
+        plan,
+        combine,
+        merge,
+        formula=(
+            "Over the cells (state, stratum, year) that both questions have, each with the mean "
+            "of its rows: r = sum((x - mean x)(y - mean y)) / sqrt(sum((x - mean x)^2) "
+            "sum((y - mean y)^2)); Spearman's is the same of the ranks, equal figures having the "
+            "mean of theirs. Interval: the quantiles (type 7) (1 - c) / 2 and (1 + c) / 2 of the "
+            "coefficients of resampled cells, ranked anew in each resample, c being the "
+            "confidence; resamples in which a figure is constant have none, are left out and "
+            "counted in n_undefined. Null for fewer than three cells or a constant figure."
+        ),
+        source=(
+            "Pearson 1895; Spearman 1904; Efron & Tibshirani 1993 (resampled pairs); "
+            "Hyndman & Fan 1996, type 7"
+        ),
+        example={
+            "question": "Percent of adults aged 18 years and older who have obesity",
+            "other_question": "Percent of adults who engage in no leisure-time physical activity",
+            "states": ["Ohio", "Michigan"],
+            "by": "state",
+            "n_resamples": 999,
+            "seed": 1,
+        },
+    ),
+)
