@@ -19,6 +19,7 @@ from server.stats.resampling import (
     Distribution,
     Grid,
     Resamples,
+    Share,
     Tally,
     bundles,
     decimal_grid,
@@ -122,19 +123,24 @@ def _cell_numbers(selection: Selection, earliest: int, span: int) -> Offsets:
 
 
 class Pairs:
-    """The coefficients of resamples of some cells, at least three.
+    """The coefficients of resamples of some cells, at least three; `resamples` are expected.
 
     A block of resamples is an array of so many rows, with one column for each cell: how often
     the resample has it. The cells are in the order of their first figure.
     """
 
-    def __init__(self, cells: Cells) -> None:
+    def __init__(self, cells: Cells, resamples: int) -> None:
         order = np.argsort(cells.first, kind="stable")
         first, second = cells.first[order], cells.second[order]
         self.n = n = len(order)
-        self.block = max(1, BLOCK // n)
+        self.block = min(max(1, BLOCK // n), resamples)
         self._moments = _moments(_standardised(first), _standardised(second))
         self._first, self._second = (_Ranks(each, self.block) for each in (first, second))
+
+    def estimate(self) -> tuple[float, float] | None:
+        """Both coefficients of the cells themselves; None where one figure is constant."""
+        pearson, spearman = self.coefficients(np.ones((1, self.n), dtype=np.int64))
+        return (float(pearson[0]), float(spearman[0])) if len(pearson) else None
 
     def resampled(self, source: np.random.Generator, resamples: int) -> tuple[Floats, Floats]:
         """Both coefficients of each of so many resamples, without those that have none."""
@@ -210,10 +216,7 @@ class _Ranks:
 
 def estimates(cells: Cells) -> tuple[float, float] | None:
     """Both coefficients of the cells; None for fewer than three or where one figure is constant."""
-    if len(cells.first) < LEAST_CELLS:
-        return None
-    pearson, spearman = Pairs(cells).coefficients(np.ones((1, len(cells.first)), dtype=np.int64))
-    return (float(pearson[0]), float(spearman[0])) if len(pearson) else None
+    return Pairs(cells, 1).estimate() if len(cells.first) >= LEAST_CELLS else None
 
 
 def _grid(estimate: float, n: int) -> Grid:
@@ -247,15 +250,27 @@ def partial(table: Table, request: CorrelationRequest, part: int) -> Json:
     """
     both = matched(table, request)
     found = groups(both.selection, request.by)
-    sent = []
-    for share in shares(_plan(found, request), request.n_resamples, part):
-        cells = both.within(found[share.group])
-        if (estimate := estimates(cells)) is not None:
-            resampled = Pairs(cells).resampled(stream(request.seed, share), share.resamples)
-            for place, values in enumerate(resampled):
-                grid = _grid(estimate[place], len(cells.first))
-                sent.append(packed(_key(share.group, place), tally(grid.numbers(values))))
-    return sent
+    return [
+        packed(_key(share.group, place), counted)
+        for share in shares(_plan(found, request), request.n_resamples, part)
+        for place, counted in enumerate(_resampled(both.within(found[share.group]), request, share))
+    ]
+
+
+def _resampled(cells: Cells, request: CorrelationRequest, share: Share) -> list[Tally]:
+    """The tallies of both coefficients; none where the cells themselves have no coefficient."""
+    n = len(cells.first)
+    if n < LEAST_CELLS:
+        return []
+    pairs = Pairs(cells, share.resamples)
+    estimate = pairs.estimate()
+    if estimate is None:
+        return []
+    resampled = pairs.resampled(stream(request.seed, share), share.resamples)
+    return [
+        tally(_grid(value, n).numbers(values))
+        for value, values in zip(estimate, resampled, strict=True)
+    ]
 
 
 def _key(group: int, coefficient: int) -> int:
