@@ -44,6 +44,8 @@ _MEDIAN_COST = 40
 
 _NORMAL = NormalDist()
 
+_Interval = tuple[float | None, float | None]
+
 _FEW = 64
 """Resamples of fewer rows than this are added up side by side."""
 
@@ -280,9 +282,6 @@ def _record(group: Group, request: BootstrapRequest, counted: Tally | None) -> d
         "bca_low": bca[0],
         "bca_high": bca[1],
     }
-
-
-_Interval = tuple[float | None, float | None]
 
 
 def _estimate(group: Group, request: BootstrapRequest, values: Floats) -> float | None:
