@@ -1,7 +1,8 @@
 """How sure a mean or a median is: bootstrap intervals of it, for each group.
 
 The rows of a group are resampled with replacement, as many as there are, and the estimate is
-taken of each resample. The figures of all resamples are the bootstrap distribution.
+taken of each resample. The figures of all resamples are the bootstrap distribution. A part
+gives the tallies of its groups' resampled estimates.
 """
 
 import math
@@ -215,8 +216,6 @@ def partial(table: Table, request: BootstrapRequest, part: int) -> Json:
     """`{"estimator": ..., "n_resamples": ..., "confidence": ..., "seed": ..., "groups": [{"state":
     ..., "n": ..., "estimate": ..., "standard_error": ..., "percentile_low": ...,
     "percentile_high": ..., "bca_low": ..., "bca_high": ...}]}`: both intervals of each group.
-
-    One part gives the tallies of its groups' resampled estimates.
     """
     found = _groups(table, request)
     return [
@@ -335,8 +334,9 @@ ROWS = (
             "z0 that of the share of resamples below the estimate (equal ones by half), and a the "
             "skewness of the jackknife, sum(d^3) / (6 sum(d^2)^1.5). "
             "Standard error: the standard deviation of the resampled estimates. "
-            "Null where undefined: all of them for fewer than two rows; BCa where leaving out "
-            "any one row gives the same estimate. Of equal values the interval is that value."
+            "Null where undefined: of fewer than two rows all but the estimate; BCa where leaving "
+            "out any one row gives the same estimate (a median among equal values), or all "
+            "resamples lie on one side of it. Of equal values the interval is that value."
         ),
         source=(
             "Efron 1979 (bootstrap); Efron 1987, Better Bootstrap Confidence Intervals (BCa); "

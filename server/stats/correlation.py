@@ -2,7 +2,8 @@
 
 A cell is a state, stratum and year; its figure for a question is the mean of its rows. The
 cells are resampled with replacement as pairs, as many as there are, and both coefficients
-are taken of each resample: of how often it has each cell, not of the cells themselves.
+are taken of each resample: of how often it has each cell, not of the cells themselves. A part
+gives the tallies of its groups' resampled coefficients, two for each group.
 """
 
 import math
@@ -245,8 +246,6 @@ def partial(table: Table, request: CorrelationRequest, part: int) -> Json:
     "n_undefined": ..., "pearson": ..., "pearson_low": ..., "pearson_high": ..., "spearman": ...,
     "spearman_low": ..., "spearman_high": ...}]}`: n cells, and both coefficients in their
     intervals.
-
-    One part gives the tallies of its groups' resampled coefficients, two for each group.
     """
     both = matched(table, request)
     found = groups(both.selection, request.by)
