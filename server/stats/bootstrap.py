@@ -40,7 +40,7 @@ _PART = 12_000_000
 """What a part costs, in resampled rows at some 2.4 ns: about 30 ms."""
 
 _MEAN_OVERHEAD = 16
-_MEDIAN_COST = 40
+_MEDIAN_COST = 24
 """What a resample costs, in rows: of a mean beyond its rows; of a median, whatever they are."""
 
 _NORMAL = NormalDist()

@@ -472,7 +472,7 @@ def test_the_answer_says_what_was_asked(mixed: Table) -> None:
 def test_the_digits_do_not_depend_on_the_order_of_parts_or_on_merges(
     mixed: Table, monkeypatch: pytest.MonkeyPatch, by: str | None, estimator: str
 ) -> None:
-    monkeypatch.setattr(bootstrap, "_PART", 3000)
+    monkeypatch.setattr(bootstrap, "_PART", 1500)
     request = BootstrapRequest(
         question=Q,
         by=by,  # type: ignore[arg-type]
