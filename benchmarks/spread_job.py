@@ -63,7 +63,9 @@ def _tiny_jobs(jobs: Jobs, question: str, part: float) -> None:
         time.sleep(PAUSE)
     jobs.cancel(heavy_id)
     half, most = statistics.median(took), statistics.quantiles(took, n=100)[HUNDREDTH - 1]
-    print(f"\nA tiny job while one of {parts} parts of {part * 1000:.1f} ms runs, {len(took)} times")
+    print(
+        f"\nA tiny job while one of {parts} parts of {part * 1000:.1f} ms runs, {len(took)} times"
+    )
     print(f"  median {half * 1000:.1f} ms, p99 {most * 1000:.1f} ms: {most / part:.2f} parts")
 
 

@@ -20,8 +20,8 @@ from server.stats.bootstrap import BootstrapRequest
 from server.stats.resampling import MOST_RESAMPLES, Share, shares, stream
 from server.stats.statistic import Unanswerable
 from server.table import Table
-from tests.stats.real_tables import NAMES, frame_of, real_table
 from tests.support.answers import answer
+from tests.support.real_tables import REAL, frame_of, real_table
 from tests.support.tables import Row, table_of
 
 CI = STATISTICS["bootstrap_ci"]
@@ -524,7 +524,7 @@ def test_too_much_work_is_refused_with_what_would_be_allowed(
 OBESITY = "Percent of adults aged 18 years and older who have obesity"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", REAL)
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_real_groups_are_those_of_pandas_and_their_errors_near_theory(
     name: str, estimator: str
@@ -547,7 +547,7 @@ def test_real_groups_are_those_of_pandas_and_their_errors_near_theory(
         assert found["standard_error"].tolist() == pytest.approx(theory.tolist(), rel=0.12)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", REAL)
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("state", ["Ohio", "Guam"])
 def test_real_intervals_are_those_of_scipy(name: str, estimator: str, state: str) -> None:

@@ -20,9 +20,9 @@ from server.stats.resampling import MOST_RESAMPLES, Share, shares, stream
 from server.stats.selection import groups
 from server.stats.statistic import Unanswerable
 from server.table import Table
-from tests.stats.real_tables import NAMES, frame_of, real_table
 from tests.stats.test_bootstrap import assert_finite
 from tests.support.answers import answer
+from tests.support.real_tables import REAL, frame_of, real_table
 from tests.support.tables import Row, table_of
 
 CORRELATION = STATISTICS["correlation"]
@@ -449,7 +449,7 @@ OBESITY = "Percent of adults aged 18 years and older who have obesity"
 SITTING = "Percent of adults who engage in no leisure-time physical activity"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", REAL)
 @pytest.mark.parametrize("by", GROUPINGS)
 def test_real_cells_are_those_of_pandas(name: str, by: str | None) -> None:
     table = real_table(name)
