@@ -1,30 +1,37 @@
 """One job spread over all workers, and what tiny jobs notice of it.
 
-The first pair: a bootstrap of about a thousand parts as a job of the server (without HTTP),
+The first pair: a bootstrap of some hundred parts as a job of the server (without HTTP),
 against one bare process that computes the same parts one after the other. Then tiny jobs are
-asked for, one at a time, while such a job runs.
+asked for, one at a time, while a job of some thousand parts runs.
 """
 
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from benchmarks.measure import alternate, report
+from server.errors import AlreadyEnded
+from server.fork_server import worker_environment
 from server.gathering import FAN_IN
+from server.interpreter import module_command
 from server.job_state import JobState
 from server.jobs import Jobs
+from server.loader import load_region
 from server.runtime import serving
 from server.settings import Settings
+from server.shared_data import attach_table
 from server.stats import STATISTICS
 from server.stats.statistic import JobRequest, Json, QuestionRequest, Statistic
 
 HEAVY = STATISTICS["bootstrap_ci"]
 TINY = STATISTICS["global_mean"]
-RESAMPLES = 200_000
-MANY_RESAMPLES = 2_000_000
+RESAMPLES = 2_000_000
+MANY_RESAMPLES = 10_000_000
 PAUSE = 0.01
 TINY_JOBS = 300
 HUNDREDTH = 99
@@ -42,7 +49,7 @@ def main(rounds: int) -> None:
                 f"one job of {parts} parts, {len(workers)} workers": lambda: (
                     parts / _seconds(jobs, HEAVY, request)
                 ),
-                "one bare process": lambda: parts / _bare_seconds(jobs, request),
+                "one bare process": lambda: parts / _bare_process(question),
             },
             rounds,
         )
@@ -61,7 +68,8 @@ def _tiny_jobs(jobs: Jobs, question: str, part: float) -> None:
             break
         took.append(_seconds(jobs, TINY, tiny))
         time.sleep(PAUSE)
-    jobs.cancel(heavy_id)
+    with suppress(AlreadyEnded):
+        jobs.cancel(heavy_id)
     half, most = statistics.median(took), statistics.quantiles(took, n=100)[HUNDREDTH - 1]
     print(
         f"\nA tiny job while one of {parts} parts of {part * 1000:.1f} ms runs, {len(took)} times"
@@ -80,9 +88,20 @@ def _seconds(jobs: Jobs, statistic: Statistic, request: JobRequest) -> float:
     return ended - begun
 
 
-def _bare_seconds(jobs: Jobs, request: JobRequest) -> float:
+def _bare_process(question: str) -> float:
+    """The seconds that the same parts take in a process of its own, loading not counted."""
+    command = module_command("benchmarks.spread_job", question)
+    done = subprocess.run(command, env=worker_environment(), check=True, stdout=subprocess.PIPE)
+    return float(done.stdout)
+
+
+def _bare_seconds(question: str) -> float:
     """The same parts, computed here one after the other."""
-    table = jobs.catalogue.table
+    settings = Settings.read({})
+    with load_region(settings.data, settings.dataset) as region:
+        table = attach_table(region.fd)
+    request = HEAVY.request(question=question, n_resamples=RESAMPLES, seed=1)
+    HEAVY.partial(table, request, HEAVY.plan(table, request)[0])  # warm, as the workers are
     begun = time.perf_counter()
     partials: list[Json] = [
         HEAVY.partial(table, request, part) for part in HEAVY.plan(table, request)
@@ -105,4 +124,4 @@ def _jobs() -> Iterator[Jobs]:
 
 
 if __name__ == "__main__":
-    main(5)
+    print(_bare_seconds(sys.argv[1]))

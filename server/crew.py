@@ -18,6 +18,9 @@ from server.fork_server import ForkServer
 from server.messages import ToWorker
 from server.pool import Attempt
 
+RESTART_TIMEOUT = 15.0
+"""Seconds that a fork server in the place of another has to import what the workers need."""
+
 EXIT_TIMEOUT = 1.0
 """Seconds within which the fork server must have told how a dead worker has ended."""
 
@@ -25,8 +28,15 @@ _EXITING = 0x4
 """The flag of a process that is on its way out (PF_EXITING in the kernel's sched.h)."""
 
 SHORTEST_BACKOFF = 0.1
+MOST_DOUBLINGS = 10
 LONGEST_BACKOFF = 5.0
 """Seconds between two tries to start a worker while workers keep dying before they are ready."""
+
+READY_TIMEOUT = 10.0
+"""Seconds within which a worker that was forked must be ready; it takes some ten milliseconds."""
+
+DEATH_TIMEOUT = 0.5
+"""Seconds after which a worker that was killed is looked for, if nothing has told its end."""
 
 log = logging.getLogger("sportiv.pool")
 
@@ -38,6 +48,7 @@ class Worker:
     pid: int
     channel: Channel
     forked_by: ForkServer
+    ready_by: float  # when it is killed, if it is not ready by then
     ready: bool = False
     distrusted: bool = False  # it has talked nonsense: nothing that it says is heard any more
     buried: bool = False  # what is left to happen to it is of no interest
@@ -47,12 +58,14 @@ class Worker:
     tasks_done: int = 0
     kill_reason: str | None = None  # why the supervisor itself has killed it
     killed_for: int | None = None  # the ticket that was the reason, if one was
+    look_at: float | None = None  # when to look whether it is gone, once it was killed
     outbox: list[ToWorker] = field(default_factory=list)
 
     def kill(self, reason: str = "was killed by the server", ticket: int | None = None) -> None:
         """Kill the process, for the task of `ticket` if one is the reason; its end follows."""
         if self.kill_reason is None:
             self.kill_reason, self.killed_for = reason, ticket
+        self.look_at = time.monotonic() + DEATH_TIMEOUT
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
 
@@ -85,7 +98,7 @@ class Crew:
         """
         try:
             if self._forks is None:
-                self._forks = ForkServer(self._catalogue, self._memory)
+                self._forks = ForkServer(self._catalogue, self._memory, RESTART_TIMEOUT)
             return self._fork(self._forks)
         except (EOFError, StartError, OSError) as error:
             cause = str(error) or "the process that starts the workers is gone"
@@ -104,7 +117,7 @@ class Crew:
         except BaseException:
             ours.close()
             raise
-        return Worker(pid, Channel(ours), forks)
+        return Worker(pid, Channel(ours), forks, time.monotonic() + READY_TIMEOUT)
 
     @property
     def fork_server(self) -> ForkServer | None:
@@ -134,7 +147,8 @@ class Crew:
     def start_failed(self, cause: str) -> None:
         """A worker died before it was ready: the next one waits, longer each time."""
         self.last_failure = cause
-        pause = min(SHORTEST_BACKOFF * 2**self.failed_starts, LONGEST_BACKOFF)
+        doublings = min(self.failed_starts, MOST_DOUBLINGS)
+        pause = min(SHORTEST_BACKOFF * 2**doublings, LONGEST_BACKOFF)
         self.failed_starts += 1
         self.next_start = time.monotonic() + pause
 
@@ -148,7 +162,7 @@ class Crew:
         So what is waited for is the end of a dying process, which takes a moment: a worker
         keeps its pipe until it is gone, unless a task has closed it.
         """
-        if not _exiting(worker.pid):
+        if not is_exiting(worker.pid):
             worker.kill("closed its pipe without leaving")
         status = self._exit_status(worker)
         if status is None:
@@ -173,7 +187,7 @@ class Crew:
         os.close(self._lifeline_read)
 
 
-def _exiting(pid: int) -> bool:
+def is_exiting(pid: int) -> bool:
     """Whether the process is gone, or past the point where it could do anything more."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()

@@ -35,8 +35,8 @@ from server.interpreter import module_command, module_environment
 START_TIMEOUT = 60.0
 """Seconds within which the fork server must have imported what the workers need."""
 
-REPLY_TIMEOUT = 10.0
-"""Seconds within which it must have forked a worker."""
+REPLY_TIMEOUT = 2.0
+"""Seconds within which it must have forked a worker: so long a stopped one holds up the pool."""
 
 
 class _Forked(msgspec.Struct, frozen=True, tag="forked"):
@@ -63,7 +63,7 @@ class _Closable(Protocol):
 _decode = msgspec.json.Decoder(_Forked | _NotForked | _Exited | _Preloaded).decode
 
 
-def _environment() -> dict[str, str]:
+def worker_environment() -> dict[str, str]:
     """The workers' environment: one BLAS thread each, and an allocator that keeps its memory.
 
     Two workers with two BLAS threads each are slower than with one, and memory given back
@@ -85,10 +85,13 @@ class ForkServer:
     Owned by one thread. `fileno` is readable when a worker has ended, or this server has.
     """
 
-    def __init__(self, catalogue: str, memory: int | None = None) -> None:
+    def __init__(
+        self, catalogue: str, memory: int | None = None, timeout: float = START_TIMEOUT
+    ) -> None:
         """Start the process; `catalogue` names the module of statistics to import.
 
-        `memory` is how many bytes each worker may take for its tasks, None for no limit.
+        `memory` is how many bytes each worker may take for its tasks, None for no limit. It
+        has `timeout` seconds to be ready.
         """
         ours, theirs = socket.socketpair()
         with theirs:
@@ -98,15 +101,15 @@ class ForkServer:
                 ),
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                env=_environment(),
+                env=worker_environment(),
             )
         self._socket = ours
         self._channel = Channel(ours)
         self._exited: dict[int, int] = {}
         try:
-            self._wait_for(_Preloaded, START_TIMEOUT)
+            self._wait_for(_Preloaded, timeout)
         except EOFError:
-            self.close()
+            self.close()  # it may be at its last words
             raise StartError(
                 "the process that starts the workers could not start; "
                 "its last words are on the server's standard error"
@@ -130,6 +133,7 @@ class ForkServer:
         if isinstance(answer, _NotForked):
             raise OSError(f"the system refuses another process: {answer.reason}")
         assert isinstance(answer, _Forked)
+        self._exited.pop(answer.pid, None)  # another's, which nobody has asked for in time
         return answer.pid
 
     def exit_status(self, pid: int, timeout: float) -> int | None:

@@ -14,10 +14,19 @@ import msgspec
 from msgspec import Raw
 
 from server.messages import TaskKind
+from server.pool import LONGEST_TASK
 from server.stats.statistic import Json
 
 FAN_IN = 64
 """How many partials are merged into one, and as many as that are combined at most."""
+
+
+MOST_KEPT = LONGEST_TASK
+"""How many bytes the partials may have together that are kept for a job: what one task may."""
+
+
+class TooMuchKept(Exception):
+    """The partials of a job are too many to be kept and combined; the text says so."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -39,6 +48,7 @@ class Gathering:
         self._ahead = ahead
         self._sent = 0
         self._done = 0
+        self._kept = 0  # bytes
         # Level 0 holds the partials of the parts, level 1 what FAN_IN of those become, ...
         widths = [len(parts)]
         while merges and widths[-1] > FAN_IN:
@@ -72,8 +82,13 @@ class Gathering:
     def arrived(self, number: int, partial: Raw) -> Iterator[Step]:
         """The steps that a partial makes possible; `number` is that of the step it is of.
 
-        The end of the last step, which is of kind WHOLE or COMBINE, is not told here.
+        The end of the last step, which is of kind WHOLE or COMBINE, is not told here. Raises
+        TooMuchKept where all that is kept would be more than MOST_KEPT.
         """
+        self._kept += len(memoryview(partial))
+        if self._kept > MOST_KEPT:
+            self._open.clear()
+            raise TooMuchKept(f"its partial results have more than {MOST_KEPT} bytes together")
         level = next(n for n, first in enumerate(self._firsts[1:]) if number < first)
         if level == 0:
             self._done += 1
@@ -98,6 +113,7 @@ class Gathering:
             return
         del self._open[level, run]
         kind = TaskKind.COMBINE if last else TaskKind.MERGE
+        self._kept -= sum(len(memoryview(each)) for each in neighbours.values())
         work = _encoded([neighbours[each] for each in places])
         yield Step(self._firsts[level + 1] + run, kind, work)
 

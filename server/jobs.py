@@ -277,7 +277,7 @@ class Jobs:
                 raise ShuttingDown
             if self._unfinished >= self._settings.max_queued:
                 raise QueueFull(f"{self._unfinished} jobs wait already; try again later")
-            if self._pool.trouble and not self._pool.workers():
+            if self._pool.trouble and not self.can_compute:
                 raise NoWorkers(f"nothing can be computed at present: {self._pool.trouble}")
             self._unfinished += 1
 

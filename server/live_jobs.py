@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Raw
 
 from server.end_recorder import EndRecorder
-from server.gathering import Gathering, Step
+from server.gathering import Gathering, Step, TooMuchKept
 from server.job_state import JobState, change
 from server.ledger import Ending
 from server.messages import Task, TaskKind
@@ -137,8 +137,16 @@ class LiveJobs:
         elif task.kind in (TaskKind.WHOLE, TaskKind.COMBINE):
             self._finish(job, JobState.DONE, outcome.data, None)
         else:
+            self._gather(job, task.part, Raw(outcome.data).copy())
+
+    def _gather(self, job: Job, number: int, partial: Raw) -> None:
+        try:
             with self._lock:
-                steps = list(job.gathering.arrived(task.part, Raw(outcome.data).copy()))
+                steps = list(job.gathering.arrived(number, partial))
+        except TooMuchKept as error:
+            self._finish(job, JobState.FAILED, None, str(error))
+            self._abandon(job)
+        else:
             self._send(job, steps)
 
     def _finish(self, job: Job, state: JobState, data: Raw | None, reason: str | None) -> bool:

@@ -75,7 +75,7 @@ LONGEST_TASK = MAX_FRAME - 4096
 
 def check_length(order: Order) -> None:
     """ValueError where the order's task is too long to be sent to a worker."""
-    length = len(bytes(order.task.request)) + len(bytes(order.task.work))
+    length = len(memoryview(order.task.request)) + len(memoryview(order.task.work))
     if length > LONGEST_TASK:
         raise ValueError(f"the task has {length} bytes, more than {LONGEST_TASK}")
 

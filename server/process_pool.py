@@ -30,7 +30,8 @@ from typing import Self
 import msgspec
 from msgspec import Raw
 
-from server.crew import LONGEST_BACKOFF, Crew, Worker
+from server.crew import LONGEST_BACKOFF, Crew, Worker, is_exiting
+from server.deadlines import Deadline, JobEnds, deadline_of
 from server.errors import StartError
 from server.fork_server import ForkServer
 from server.memory import in_words, private_memory
@@ -111,6 +112,8 @@ class ProcessPool:
         self._scheduler: Scheduler[_Pending, Worker] = Scheduler(
             lambda pending: (pending.order.task.job, pending.order.priority)
         )
+        self._job_ends = JobEnds()
+        self._next_kill = math.inf  # as of the last wait: what has begun since is due later
 
     # -- for any thread ---------------------------------------------------------------
 
@@ -228,12 +231,15 @@ class ProcessPool:
         self._wait(self._seconds_to_deadline())
         while self._inbox:
             match self._inbox.popleft():
+                case Order(Task(kind=TaskKind.MERGE | TaskKind.COMBINE)) as order:
+                    self._scheduler.submit_next(_Pending(order))
                 case Order() as order:
                     self._scheduler.submit(_Pending(order))
                 case job:
                     self._cancel(job)
         self._hand_out()
-        self._enforce_time_limits()
+        self._end_what_waits_too_long()
+        self._kill_who_is_late()
 
     def _cancel(self, job: int) -> None:
         for worker, item, begun in self._scheduler.cancel(job):
@@ -297,7 +303,9 @@ class ProcessPool:
             self._end(self._scheduler.drop_first(), None, str(limit))
 
     def _on_begun(self, order: Order, now: float) -> None:
-        order.time_limit.begin(now)
+        if order.time_limit.begun is None:
+            order.time_limit.begin(now)
+            self._job_ends.add(order, now)
         self._listener.task_started(order.task)
 
     def _serve(self, worker: Worker) -> None:
@@ -399,7 +407,7 @@ class ProcessPool:
         attempt = self._staff.bury(worker)
         begun, untouched = self._scheduler.remove_worker(worker)
         for pending in reversed(untouched):
-            self._scheduler.retry(pending)
+            self._scheduler.submit_next(pending)
         if begun is None:
             return
         attempt = msgspec.structs.replace(attempt, stage=_stage(begun.task.order.task, worker))
@@ -416,7 +424,7 @@ class ProcessPool:
             begun.task.attempts += (attempt,)
             self._end(begun.task, None, worker.kill_reason)
         else:
-            self._scheduler.retry(begun.task)
+            self._scheduler.submit_next(begun.task)
 
     def _try_again(self, pending: _Pending, attempt: Attempt) -> None:
         pending.attempts += (attempt,)
@@ -427,7 +435,7 @@ class ProcessPool:
             reason = f"its worker died in each of {tries} attempts; in the last, {attempt.cause}"
             self._end(pending, None, reason)
         else:
-            self._scheduler.retry(pending)
+            self._scheduler.submit_next(pending)
 
     def _give_up_start(self, reason: str) -> None:
         """Let `__enter__` fail; once it has succeeded, this changes nothing."""
@@ -439,36 +447,37 @@ class ProcessPool:
 
     def _seconds_to_deadline(self) -> float | None:
         """Seconds until something is due without anyone's word; None if nothing is."""
-        due = [
-            item.task.order.time_limit.deadline(item.started)
-            for worker in self._staff.workers
-            if worker.kill_reason is None
-            and (item := self._scheduler.begun(worker))
-            and item.started is not None
-        ]
-        due += [
-            worker.leave_by
-            for worker in self._staff.workers
-            if worker.leave_by is not None and worker.kill_reason is None
-        ]
-        if (idle_since := self._scheduler.take_back_at()) is not None:
-            due.append(idle_since)
-        if (next_start := self._staff.next_start()) is not None:
-            due.append(next_start)
+        deadlines = [self._deadline(worker) for worker in self._staff.workers]
+        due = [deadline.when for deadline in deadlines if deadline is not None]
+        self._next_kill = min(due, default=math.inf)
+        others = (self._job_ends.next(), self._scheduler.take_back_at(), self._staff.next_start())
+        due += [moment for moment in others if moment is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
-    def _enforce_time_limits(self) -> None:
+    def _end_what_waits_too_long(self) -> None:
+        """One waiting task of a job whose time is over ends, and so the whole job."""
         now = time.monotonic()
-        for worker in self._staff.workers:
-            if worker.kill_reason is not None:
+        while (job := self._job_ends.pop(now)) is not None:
+            if pending := self._scheduler.drop_of(job):
+                self._end(pending, None, str(pending.order.time_limit))
+
+    def _kill_who_is_late(self) -> None:
+        now = time.monotonic()
+        if now < self._next_kill:
+            return
+        for worker in list(self._staff.workers):
+            deadline = self._deadline(worker)
+            if deadline is None or now < deadline.when:
                 continue
-            item = self._scheduler.begun(worker)
-            if item and item.started is not None:
-                limit = item.task.order.time_limit
-                if now >= limit.deadline(item.started):
-                    worker.kill(str(limit), item.ticket)
-            if worker.leave_by is not None and now >= worker.leave_by:
-                worker.kill("did not leave in time")
+            if worker.kill_reason is None:
+                worker.kill(deadline.reason, deadline.ticket)
+            elif is_exiting(worker.pid):
+                self._bury(worker)  # a child that it has left behind holds its pipe
+            else:
+                worker.kill()
+
+    def _deadline(self, worker: Worker) -> Deadline | None:
+        return deadline_of(worker, self._scheduler.begun(worker))
 
     # -- the end ----------------------------------------------------------------------
 

@@ -26,6 +26,9 @@ TINY_SECONDS = 0.001
 PATIENCE = 0.002
 """Seconds a task may lie unstarted with one worker while another is idle."""
 
+STALE_SECONDS = 0.25
+"""A worker that has been at one task for so long holds no other one: it might hang."""
+
 TaskT = TypeVar("TaskT")
 WorkerT = TypeVar("WorkerT", bound=Hashable)
 
@@ -65,6 +68,10 @@ class _Hand(Generic[TaskT]):
         assert started is not None, "the first task in a hand is begun"
         return started
 
+    def is_stale(self, now: float) -> bool:
+        """Whether it has been at its task for long."""
+        return bool(self.held) and now - self.since >= STALE_SECONDS
+
     def unstarted(self) -> list[Assignment[TaskT]]:
         """What it has not begun and is still to do, in its order."""
         return [item for item in list(self.held)[1:] if not item.taken_back]
@@ -88,9 +95,13 @@ class Scheduler(Generic[TaskT, WorkerT]):
         """A new task."""
         self._turns.append(task)
 
-    def retry(self, task: TaskT) -> None:
-        """A task whose worker died, before all others."""
+    def submit_next(self, task: TaskT) -> None:
+        """A task that has had its turn: its worker died, or others of its job were done before."""
         self._turns.prepend(task)
+
+    def drop_of(self, job: int) -> TaskT | None:
+        """Let nobody begin the first waiting task of a job; None where none waits."""
+        return self._turns.pop_of(job)
 
     def first(self) -> TaskT | None:
         """The waiting task whose turn it is; None where none waits."""
@@ -147,21 +158,24 @@ class Scheduler(Generic[TaskT, WorkerT]):
         if not len(self._turns) or not self._taking:
             return None
         worker, hand = min(self._taking.items(), key=lambda item: item[1].load)
-        if hand.load >= DEPTH:
-            found = self._hungry()
+        if hand.load:
+            found = self._with_room(now)
             if found is None:
                 return None
             worker, hand = found
         return worker, self._assign(hand, now)
 
-    def _hungry(self) -> tuple[WorkerT, _Hand[TaskT]] | None:
-        """A worker of tiny tasks that has room, as long as there is a backlog for all."""
-        if len(self._turns) < len(self._taking):
-            return None
+    def _with_room(self, now: float) -> tuple[WorkerT, _Hand[TaskT]] | None:
+        """The worker of those at work that should hold one more task; None where none should."""
+        has_backlog = len(self._turns) >= len(self._taking)  # for all
+        best = None
         for worker, hand in self._taking.items():
-            if hand.load < TINY_DEPTH and hand.seconds < TINY_SECONDS:
-                return worker, hand
-        return None
+            is_tiny = has_backlog and hand.seconds < TINY_SECONDS
+            if hand.load >= (TINY_DEPTH if is_tiny else DEPTH) or hand.is_stale(now):
+                continue
+            if best is None or hand.load < best[1].load:
+                best = worker, hand
+        return best
 
     def _assign(self, hand: _Hand[TaskT], now: float) -> Assignment[TaskT]:
         task, turn = self._turns.pop()
@@ -246,11 +260,16 @@ class Scheduler(Generic[TaskT, WorkerT]):
         self._turns.put_back(item.task, item.turn)
 
     def take_back(self, now: float) -> Iterator[tuple[WorkerT, Assignment[TaskT]]]:
-        """Unstarted tasks that idle workers could begin, each from the worker that holds it.
+        """Unstarted tasks that idle workers could begin, or that lie behind a long one.
 
-        The task waits again; the assignment stays with the worker until that one answers
-        for it.
+        Each with the worker that holds it. The task waits again; the assignment stays with
+        the worker until that one answers for it.
         """
+        for worker, hand in self._hands.items():
+            if hand.load > 1 and hand.is_stale(now):
+                for item in reversed(hand.unstarted()):
+                    self._reclaim(hand, item)
+                    yield worker, item
         idle = self._idle()
         if len(self._turns) or not idle:
             return
@@ -264,17 +283,12 @@ class Scheduler(Generic[TaskT, WorkerT]):
                     yield worker, item
 
     def take_back_at(self) -> float | None:
-        """When `take_back` could next give something; None while nobody is idle."""
-        if len(self._turns) or not self._idle():
-            return None
-        return min(
-            (
-                item.assigned + PATIENCE
-                for hand in self._hands.values()
-                for item in hand.unstarted()
-            ),
-            default=None,
-        )
+        """When `take_back` could next give something; None where only an answer changes that."""
+        loaded = [hand for hand in self._hands.values() if hand.load > 1]
+        due = [hand.since + STALE_SECONDS for hand in loaded]
+        if not len(self._turns) and self._idle():
+            due += [item.assigned + PATIENCE for hand in loaded for item in hand.unstarted()]
+        return min(due, default=None)
 
     def _idle(self) -> int:
         return sum(not hand.held for hand in self._taking.values())

@@ -165,10 +165,7 @@ def attach_table(fd: int, *, populate: bool = False) -> Table:
     table's arrays does. With `populate` the pages are entered into this process's page
     table now instead of at the first touch.
     """
-    # A private mapping that cannot be written shares every page, and unlike a shared one
-    # it is allowed on a sealed memfd by every kernel.
-    flags = mmap.MAP_PRIVATE | (getattr(mmap, "MAP_POPULATE", 0) if populate else 0)
-    region = mmap.mmap(fd, 0, flags=flags, prot=mmap.PROT_READ)
+    region = _mapped(fd, getattr(mmap, "MAP_POPULATE", 0) if populate else 0)
     (length,) = _LENGTH.unpack_from(region, 0)
     header = msgspec.json.decode(region[_LENGTH.size : _LENGTH.size + length], type=_Header)
     arrays = {
@@ -176,3 +173,15 @@ def attach_table(fd: int, *, populate: bool = False) -> Table:
         for name, place in header.arrays.items()
     }
     return Table.from_arrays(header.fingerprint, header.names, arrays)
+
+
+def _mapped(fd: int, flags: int) -> mmap.mmap:
+    """The region, read-only.
+
+    A shared mapping of a sealed memfd cannot be made writable any more, whoever asks for it;
+    but kernels before 6.7 refuse one. A private mapping shares every page as well.
+    """
+    try:
+        return mmap.mmap(fd, 0, flags=mmap.MAP_SHARED | flags, prot=mmap.PROT_READ)
+    except PermissionError:
+        return mmap.mmap(fd, 0, flags=mmap.MAP_PRIVATE | flags, prot=mmap.PROT_READ)

@@ -115,3 +115,7 @@ class Staff:
         if forks is not None:
             self._selector.register(forks, selectors.EVENT_READ, forks)
         self._watched = forks
+        for worker in self.workers if forks is not None else ():
+            if worker.forked_by is not forks:
+                # How it ends nobody would tell, and stopped it would outlive a killed server.
+                self.retire(worker, "the process that has started it is gone")

@@ -76,7 +76,7 @@ class Turns(Generic[TaskT]):
             heappush(self._heap, line.turn)
 
     def prepend(self, task: TaskT) -> None:
-        """A task that has been tried before: it is due now, before others of its job."""
+        """A task that is due now, before others of its job: it has had its turn before."""
         line = self._line_of(task)
         tag, _, job = line.turn
         self._to_front(line, task, (min(tag, self._now), False, job))
@@ -143,6 +143,16 @@ class Turns(Generic[TaskT]):
         if line is not None:
             line.out -= 1
             self._forget_empty(line)
+
+    def pop_of(self, job: int) -> TaskT | None:
+        """Take out the first task of a job that waits, for good; None where none does."""
+        line = self._lines.get(job)
+        if line is None or not line.tasks:
+            return None
+        task = line.tasks.popleft()
+        self._length -= 1
+        self._forget_empty(line)
+        return task
 
     def drop(self, job: int) -> list[TaskT]:
         """Take out every task of a job that waits; they count as settled."""

@@ -125,7 +125,12 @@ class _Growth:
         if now < self._next_look or self._most == math.inf:
             return 0
         self._next_look = now + _LOOK_EVERY
-        size = kept_memory() - self._first
+        try:
+            size = kept_memory() - self._first
+        except OSError:
+            return (
+                0  # a task has left no descriptor to look with: the worker may fail, not this one
+            )
         if size <= self._most:
             return 0
         self._most = math.inf

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from server.gathering import FAN_IN, Gathering, Step
+from server.gathering import FAN_IN, MOST_KEPT, Gathering, Step, TooMuchKept
 from server.messages import TaskKind
 
 
@@ -107,6 +107,24 @@ def test_a_job_of_no_more_than_one_part_is_one_step(count: int, kind: TaskKind) 
     (step,) = Gathering(range(count), merges=True, ahead=8).begin()
     assert step.kind is kind
     assert work_of(step) == (0 if count else [])
+
+
+def test_partials_that_are_too_much_to_keep_are_an_error() -> None:
+    gathering = Gathering(range(10), merges=False, ahead=10)
+    list(gathering.begin())
+    third = Raw(b'"' + b"x" * (MOST_KEPT // 3) + b'"')
+    for number in range(2):
+        assert not list(gathering.arrived(number, third))
+    with pytest.raises(TooMuchKept, match="bytes together"):
+        list(gathering.arrived(2, third))
+
+
+def test_what_was_merged_is_not_kept() -> None:
+    gathering = Gathering(range(FAN_IN * 4), merges=True, ahead=FAN_IN * 4)
+    list(gathering.begin())
+    large = Raw(b'"' + b"x" * (MOST_KEPT // FAN_IN - 10) + b'"')
+    steps = [step for number in range(FAN_IN * 3) for step in gathering.arrived(number, large)]
+    assert [step.kind for step in steps] == [TaskKind.MERGE] * 3
 
 
 def test_progress_is_the_share_of_parts_done() -> None:

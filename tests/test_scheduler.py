@@ -18,6 +18,7 @@ from hypothesis.stateful import (
 from server.scheduler import (
     DEPTH,
     PATIENCE,
+    STALE_SECONDS,
     TINY_DEPTH,
     TINY_SECONDS,
     Assignment,
@@ -92,7 +93,7 @@ class Model(RuleBasedStateMachine):
                 self.done.add(begun.task)
 
     def retry(self, task: int) -> None:
-        self.scheduler.retry(task)
+        self.scheduler.submit_next(task)
         self.waiting.append(task)
         self.retried.add(task)
 
@@ -103,8 +104,11 @@ class Model(RuleBasedStateMachine):
             self.check_assignment(worker, item)
             self.hands[worker].append(item)
             self.waiting.remove(item.task)
-        loads = [load_of(held) for held in self.hands.values()]
+        loads = [load_of(held) for held in self.hands.values() if not self.is_stale(held)]
         assert not self.waiting or not loads or min(loads) >= DEPTH, "somebody has too little"
+
+    def is_stale(self, held: Items) -> bool:
+        return bool(held) and self.now - (held[0].started or self.now) >= STALE_SECONDS
 
     def next_assignment(self) -> tuple[str, Assignment[int]] | None:
         before = len(self.waiting)
@@ -113,7 +117,8 @@ class Model(RuleBasedStateMachine):
         return found
 
     def check_assignment(self, worker: str, item: Assignment[int]) -> None:
-        loads = [load_of(held) for held in self.hands.values()]
+        assert not self.is_stale(self.hands[worker])
+        loads = [load_of(held) for held in self.hands.values() if not self.is_stale(held)]
         load = load_of(self.hands[worker])
         if load < DEPTH:
             assert load == min(loads), "another has less"
@@ -161,14 +166,21 @@ class Model(RuleBasedStateMachine):
     @rule()
     def take_back(self) -> None:
         idle = sum(not held for held in self.hands.values())
-        had_waiting = bool(self.waiting)
-        candidates = list(self.could_be_taken_back())
+        stale = [
+            item.ticket
+            for held in self.hands.values()
+            if self.is_stale(held)
+            for item in held[1:]
+            if not item.taken_back
+        ]
+        had_waiting = bool(self.waiting or stale)
+        candidates = [ticket for _, ticket in self.could_be_taken_back() if ticket not in stale]
         taken = list(self.scheduler.take_back(self.now))
         expected = 0 if had_waiting else min(idle, len(candidates))
-        assert len(taken) == expected
+        assert len(taken) == len(stale) + expected
         for worker, item in taken:
             assert any(item is each for each in self.hands[worker][1:])
-            assert item.ticket in {ticket for _, ticket in candidates}
+            assert item.ticket in {*candidates, *stale}
             assert item.taken_back
             self.waiting.append(item.task)
 
@@ -215,14 +227,15 @@ class Model(RuleBasedStateMachine):
     @invariant()
     def it_is_known_when_something_can_be_taken_back(self) -> None:
         unstarted = [
-            item.assigned + PATIENCE
+            (item.assigned + PATIENCE, (held[0].started or 0.0) + STALE_SECONDS)
             for held in self.hands.values()
             for item in held[1:]
             if not item.taken_back
         ]
-        nobody_idle = all(self.hands.values())
-        expected = None if self.waiting or nobody_idle else min(unstarted, default=None)
-        assert self.scheduler.take_back_at() == expected
+        due = [when_stale for _, when_stale in unstarted]
+        if not self.waiting and not all(self.hands.values()):
+            due += [when_patience_ends for when_patience_ends, _ in unstarted]
+        assert self.scheduler.take_back_at() == min(due, default=None)
 
 
 def load_of(held: Items) -> int:
@@ -288,7 +301,7 @@ def test_a_task_whose_worker_died_goes_first() -> None:
     assert begun is not None
     assert (begun.task, untouched) == (1, [2])
     for task in (2, 1):
-        scheduler.retry(task)
+        scheduler.submit_next(task)
     scheduler.add_worker("b")
     assert hand_out(scheduler) == [("b", 1), ("b", 2)]
 
@@ -369,20 +382,34 @@ def test_nothing_is_taken_back_while_tasks_wait() -> None:
     scheduler = scheduler_with("busy", tasks=3)
     hand_out(scheduler)
     scheduler.add_worker("idle")
-    assert scheduler.take_back_at() is None
-    assert list(scheduler.take_back(1.0)) == []
+    assert list(scheduler.take_back(STALE_SECONDS / 2)) == []
+
+
+def test_what_lies_behind_a_long_task_is_taken_back_even_so() -> None:
+    scheduler = scheduler_with("hanging", "other", tasks=6)
+    hand_out(scheduler, now=1.0)
+    assert scheduler.take_back_at() == 1.0 + STALE_SECONDS
+    answer(scheduler, "other", 1.1)
+    hand_out(scheduler, now=1.1)
+    ((worker, item),) = scheduler.take_back(1.0 + STALE_SECONDS)
+    assert (worker, item.task) == ("hanging", 3)
+    answer(scheduler, "other", 1.3)
+    assert hand_out(scheduler, now=1.3) == [("other", 3)], "and goes to another first"
+    assert scheduler.waiting() == 1
+    assert load(scheduler, "hanging") == 1
 
 
 def test_it_is_known_from_when_something_can_be_taken_back() -> None:
     scheduler = scheduler_with("busy", tasks=1)
     hand_out(scheduler, now=1.0)
-    scheduler.submit(2)
-    hand_out(scheduler, now=3.0)
-    assert scheduler.take_back_at() is None  # nobody is idle
-    scheduler.add_worker("idle")
-    assert scheduler.take_back_at() == 3.0 + PATIENCE
-    scheduler.remove_worker("idle")
     assert scheduler.take_back_at() is None
+    scheduler.submit(2)
+    hand_out(scheduler, now=1.1)
+    assert scheduler.take_back_at() == 1.0 + STALE_SECONDS  # nobody is idle
+    scheduler.add_worker("idle")
+    assert scheduler.take_back_at() == 1.1 + PATIENCE
+    scheduler.remove_worker("idle")
+    assert scheduler.take_back_at() == 1.0 + STALE_SECONDS
 
 
 def grow_tiny(scheduler: Scheduler[int, str], worker: str, seconds: float, now: float) -> float:

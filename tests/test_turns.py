@@ -114,6 +114,13 @@ def test_what_is_put_back_has_the_turn_that_it_had() -> None:
     assert [turns.pop() for _ in range(4)] == taken
 
 
+def test_one_task_of_a_job_can_be_taken_out_of_its_line() -> None:
+    turns = turns_of([(1, 5, 1), (2, 5, 2)])
+    assert [turns.pop_of(2), turns.pop_of(2), turns.pop_of(2)] == [(2, 5, 0), (2, 5, 1), None]
+    assert turns.pop_of(3) is None
+    assert jobs_of(serve(turns)) == [1]
+
+
 def test_a_dropped_job_leaves_the_others_and_nothing_behind() -> None:
     turns = turns_of([(1, 5, 3), (2, 5, 3)])
     _, turn = turns.pop()

@@ -19,7 +19,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "settings job_state reserve result_locks logging_setup folder_lock dataset stats",
         "csv_text row_order ingest shared_data ledger result_store catalogue pool",
         (
-            "fork_server crew staff pipes turns scheduler worker gathering"
+            "fork_server crew staff pipes turns scheduler deadlines worker gathering"
             " result_writer end_recorder housekeeper loader"
         ),
         "process_pool thread_pool",

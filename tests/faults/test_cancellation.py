@@ -46,6 +46,22 @@ def test_a_worker_that_computes_a_cancelled_job_is_free_again(bench: Bench) -> N
         path.with_suffix("").touch()  # threads cannot be killed: let them leave
 
 
+def test_what_a_worker_has_begun_unnoticed_is_stopped_when_it_is_cancelled(tmp_path: Path) -> None:
+    """The supervisor has not heard of the first answer yet, and takes the second for unbegun."""
+    with opened_pool(tmp_path, workers=1) as bench:
+        gates = [bench.gate() for _ in range(3)]
+        held, before, job = (bench.submit("wait_for_file", path=gate.path) for gate in gates)
+        with bench.heard.holding(held) as wait_until_held:
+            gates[0].open()
+            wait_until_held()  # the supervisor knows that the second one is begun, and no more
+            gates[1].open()
+            gates[2].begun()
+            bench.pool.cancel(job)
+            bench.submitted.discard((job, 0))
+        assert bench.heard.wait_for(before).reason is None
+        assert bench.answer("echo", "free") == "free"
+
+
 def test_what_lay_behind_a_cancelled_task_costs_no_attempt(bench: Bench) -> None:
     gates = bench.hold_all()
     held = [task.job for task in bench.heard.started]

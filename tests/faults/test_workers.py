@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
+from server import crew
 from server.channel import MAX_FRAME, frame
+from server.messages import TaskKind
 from server.pool import Outcome, TimeLimit
 from server.process_pool import ProcessPool
 from tests.support import pools
@@ -555,6 +557,101 @@ def test_a_pool_whose_workers_keep_dying_at_the_start_says_so_until_one_is_ready
         moody.deadly.unlink()
         bench.wait_until_whole()
         assert bench.pool.trouble is None
+
+
+def test_workers_that_die_at_the_start_a_thousand_times_come_back_all_the_same(
+    tmp_path: Path, moody: Moody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crew, "SHORTEST_BACKOFF", 1e-9)
+    monkeypatch.setattr(crew, "LONGEST_BACKOFF", 1e-6)
+    with opened_pool(tmp_path, catalogue=moody.name) as bench:
+        moody.deadly.touch()
+        bench.end_worker(min(bench.pids()))
+        wait_until(lambda: moody.deaths() >= 1100)
+        moody.deadly.unlink()
+        bench.wait_until_whole()
+
+
+def test_a_replacement_that_hangs_at_its_start_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crew, "READY_TIMEOUT", 0.3)
+    hanging = tmp_path / "hanging"
+    catalogue = tmp_path / "slow_to_start.py"
+    catalogue.write_text(
+        "import os, pathlib, time\n"
+        f"from {CATALOGUE} import STATISTICS\n"
+        f"hanging = pathlib.Path({str(hanging)!r})\n"
+        "def begin():\n"
+        "    while hanging.exists(): time.sleep(0.01)\n"
+        "os.register_at_fork(after_in_child=begin)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with opened_pool(tmp_path, workers=1, catalogue="slow_to_start") as bench:
+        hanging.touch()
+        bench.end_worker(min(bench.pids()))
+        wait_until(lambda: bench.pool.trouble)
+        assert "was not ready in time" in str(bench.pool.trouble)
+        hanging.unlink()
+        assert bench.answer("echo", "well") == "well"
+
+
+def test_a_stopped_fork_server_is_replaced(tmp_path: Path) -> None:
+    with opened_pool(tmp_path) as bench:
+        end(bench.fork_server(), signal.SIGSTOP)
+        victim = min(bench.pids())
+        bench.end_worker(victim)
+        bench.wait_until_whole(without={victim})
+        assert bench.answer("echo", "well") == "well"
+
+
+def test_a_dead_worker_whose_pipe_a_child_holds_is_found_at_the_time_limit(tmp_path: Path) -> None:
+    """Nobody else tells: the fork server that would has been killed before."""
+    before = descendants(os.getpid())
+    with opened_pool(tmp_path) as bench:
+        end(bench.fork_server())
+        mark = tmp_path / "mark"
+        outcome = bench.run("leave_child", path=mark, seconds=2 * DEADLINE, time_limit=1.0)
+        assert outcome.reason == "time limit of 1 s"
+        assert bench.answer("echo", "well") == "well"
+        for stray in descendants(os.getpid()) - before - bench.pids() - {bench.fork_server()}:
+            end(stray)
+
+
+def test_a_job_out_of_time_fails_although_no_worker_is_free(single: Bench) -> None:
+    limit = TimeLimit(0.5)
+    job = single.submit("pause", seconds=0.01, kind=TaskKind.PARTIAL, time_limit=limit)
+    single.heard.wait_for(job)
+    gate = single.gate()
+    single.submit("wait_for_file", path=gate.path)
+    gate.begun()
+    single.submit("pause", job=job, part=1, kind=TaskKind.PARTIAL, time_limit=limit)
+    assert single.heard.wait_for(job, 1).reason == "time limit of 0.5 s"
+    gate.open()
+
+
+def test_what_lies_behind_a_task_that_hangs_is_done_by_another(bench: Bench) -> None:
+    hanging = bench.submit("stop_self", time_limit=DEADLINE)
+    waiting = [bench.submit("pause", number, seconds=0.05) for number in range(40)]
+    assert [decoded(bench.heard.wait_for(job)) for job in waiting] == list(range(40))
+    bench.pool.cancel(hanging)
+    bench.submitted.discard((hanging, 0))
+
+
+def test_the_last_step_of_a_job_does_not_wait_behind_those_that_came_later(single: Bench) -> None:
+    job = single.submit("pause", seconds=0.01, kind=TaskKind.PARTIAL)
+    single.heard.wait_for(job)
+    gate = single.gate()
+    single.submit("wait_for_file", path=gate.path)
+    gate.begun()
+    later = [single.submit("echo", number) for number in range(50)]
+    single.submit("sum_of_squares", job=job, part=1, kind=TaskKind.COMBINE, work=[1, 2])
+    gate.open()
+    single.heard.wait_for(job, 1)
+    for other in later:
+        single.heard.wait_for(other)
+    order = [outcome.task.job for outcome in single.heard.ended]
+    assert order.index(job) < order.index(later[5])
 
 
 class Clumsy(Recorder):
