@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.pools import BACKENDS, Bench, decoded, opened_pool, wait_until
+from server import scheduler
+from tests.support.pools import BACKENDS, DEADLINE, Bench, decoded, opened_pool, wait_until
 from tests.support.servers import FOR_TESTS, running_server, wait_for
 
 ERROR = {"status": "error", "reason": "cancelled"}
@@ -46,20 +47,27 @@ def test_a_worker_that_computes_a_cancelled_job_is_free_again(bench: Bench) -> N
         path.with_suffix("").touch()  # threads cannot be killed: let them leave
 
 
-def test_what_a_worker_has_begun_unnoticed_is_stopped_when_it_is_cancelled(tmp_path: Path) -> None:
-    """The supervisor has not heard of the first answer yet, and takes the second for unbegun."""
-    with opened_pool(tmp_path, workers=1) as bench:
+def test_what_a_worker_has_begun_unnoticed_is_stopped_when_it_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The supervisor has not heard of the answer before it, and takes it for unbegun."""
+    monkeypatch.setattr(scheduler, "STALE_SECONDS", 10 * DEADLINE)
+    with opened_pool(tmp_path) as bench:
         gates = [bench.gate() for _ in range(3)]
-        held, before, job = (bench.submit("wait_for_file", path=gate.path) for gate in gates)
-        with bench.heard.holding(held) as wait_until_held:
-            gates[0].open()
-            wait_until_held()  # the supervisor knows that the second one is begun, and no more
+        jobs = [bench.submit("wait_for_file", path=gate.path) for gate in gates]
+        before, elsewhere, cancelled = jobs  # the first worker holds the first and the last one
+        gates[0].begun()
+        gates[1].begun()
+        with bench.heard.holding(elsewhere) as wait_until_held:
             gates[1].open()
+            wait_until_held()
+            gates[0].open()
             gates[2].begun()
-            bench.pool.cancel(job)
-            bench.submitted.discard((job, 0))
+            bench.pool.cancel(cancelled)
+            bench.submitted.discard((cancelled, 0))
         assert bench.heard.wait_for(before).reason is None
-        assert bench.answer("echo", "free") == "free"
+        bench.hold_all()[0].open()  # both workers are free again
+        bench.close()
 
 
 def test_what_lay_behind_a_cancelled_task_costs_no_attempt(bench: Bench) -> None:

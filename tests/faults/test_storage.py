@@ -283,7 +283,7 @@ def test_a_file_that_cannot_be_removed_keeps_no_other_old_job(tmp_path: Path) ->
         with running_server(tmp_path, configuration=FOR_TESTS, **settings) as server:
             wait_for(lambda: server.get("/api/jobs")["data"] == [], "all old jobs are gone")
             assert [path.name for path in server.results.glob("job_id_*")] == [stuck.name]
-            assert "cannot be removed" in wait_for(server.log, "it is logged")
+            wait_for(lambda: "cannot be removed" in server.log(), "it is logged")
     finally:
         subprocess.run(["chattr", "-i", str(stuck)], check=True)
 
