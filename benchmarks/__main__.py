@@ -3,7 +3,7 @@
 import os
 import platform
 
-from benchmarks import ended_jobs, http_posts, pool_tasks, spread_job
+from benchmarks import ended_jobs, http_posts, pool_tasks, replacement, spread_job
 from server.machine import Machine
 
 if __name__ == "__main__":
@@ -14,6 +14,7 @@ if __name__ == "__main__":
         f"load {os.getloadavg()[0]:.2f}; medians of {rounds} rounds, the sides alternating"
     )
     pool_tasks.main(rounds)
+    replacement.main()
     http_posts.main(rounds)
     spread_job.main(rounds)
     if not quick:

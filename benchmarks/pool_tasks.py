@@ -35,7 +35,7 @@ def nothing(argument: str) -> int:
     return 1
 
 
-class _Counter:
+class Counter:
     """A listener that lets IN_FLIGHT tasks run at a time."""
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ def _order(number: int) -> Order:
     return Order(task, TimeLimit(60.0), 1)
 
 
-def _through_pool(pool: ProcessPool, counter: _Counter) -> float:
+def _through_pool(pool: ProcessPool, counter: Counter) -> float:
     begun = time.perf_counter()
     for number in range(TASKS):
         counter.free.acquire()
@@ -105,7 +105,7 @@ def _through_executor(executor: ProcessPoolExecutor) -> float:
 
 def main(rounds: int) -> None:
     """Print both rates and their ratio."""
-    workers, counter = Machine().cores(), _Counter()
+    workers, counter = Machine().cores(), Counter()
     with (
         open_pool(counter, workers) as pool,
         ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as executor,

@@ -72,11 +72,11 @@ UNVALUED = [
 """What makes every name known without giving any question a row."""
 
 
-def answer(name: str, table: Table, question: str, state: str = "Ohio") -> Any:
+def answer(name: str, table: Table, question: str, state: str = "Ohio", **filters: Any) -> Any:
     """What a client reads, by way of the plan and the combination."""
     statistic = STATISTICS[name]
     asks_state = "state" in statistic.request.__struct_fields__
-    request = statistic.request(*((question, state) if asks_state else (question,)))
+    request = statistic.request(*((question, state) if asks_state else (question,)), **filters)
     return answers.answer(statistic, table, request)
 
 
@@ -158,6 +158,43 @@ def test_an_answer_is_that_of_the_rows_in_content_and_in_order(
     assert list(found) == list(expected)
     if isinstance(inner := found.get(state), dict):
         assert list(inner) == list(expected[state])
+
+
+FILTERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "years": st.sampled_from([(2011, 2011), (2011, 2012), (2013, 2030), (2011, 2022)]),
+        "states": st.lists(st.sampled_from(STATES), min_size=1, max_size=4).map(tuple),
+        "category": st.sampled_from(["Age (years)", "Sex"]),
+        "stratum": st.sampled_from(["18 - 24", "65+"]),
+    },
+)
+
+
+def passes(row: Row, filters: dict[str, Any]) -> bool:
+    """Whether a row counts, read off the filters' descriptions."""
+    first, last = filters.get("years", (-math.inf, math.inf))
+    return (
+        ("years" not in filters or (row.year is not None and first <= row.year <= last))
+        and row.location in filters.get("states", STATES)
+        and row.category == filters.get("category", row.category)
+        and row.stratum == filters.get("stratum", row.stratum)
+    )
+
+
+@pytest.mark.parametrize("name", NINE)
+@given(rows=ROWS, filters=FILTERS, state=st.sampled_from(STATES))
+def test_with_filters_an_answer_is_that_of_a_table_of_the_rows_that_pass(
+    name: str, rows: list[Row], filters: dict[str, Any], state: str
+) -> None:
+    everything = [*rows, *UNVALUED, *(row._replace(stratum="65+") for row in UNVALUED)]
+    table = table_of(everything, better_low=[LOW])
+    for question in QUESTIONS:
+        reference = Reference([row for row in rows if passes(row, filters)], question)
+        expected = getattr(reference, name)(state)
+        found = answer(name, table, question, state, **filters)
+        assert found == expected
+        assert list(found) == list(expected)
 
 
 @pytest.mark.parametrize("name", NINE)
