@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from server.job_state import JobState
-from server.ledger import Ending, Ledger
+from server.ledger import Ledger
+from server.ledger_schema import Ending
 from server.result_store import ResultStore, checksum
 from server.runtime import PRIVATE
 from server.settings import Durability

@@ -54,7 +54,16 @@ class Catalogue:
         Names that the table knows under an older or newer form are put into the table's.
         BadRequest or UnknownName says what was wrong.
         """
-        fields = _parse(body)
+        return self.checked(statistic, parse_object(body))
+
+    def statistic(self, name: str) -> Statistic:
+        """The statistic of this name; UnknownName where there is none."""
+        if name not in self.statistics:
+            raise UnknownName("statistic", _shorten(name), nearest(name, list(self.statistics)))
+        return self.statistics[name]
+
+    def checked(self, statistic: Statistic, fields: dict[str, Any]) -> Any:
+        """The request that these fields make of `statistic`; as `request`."""
         try:
             request = msgspec.convert(fields, statistic.request)
         except msgspec.ValidationError as error:
@@ -208,7 +217,7 @@ def field_list(statistic: Statistic) -> str:
     return ", ".join(f"{field['name']} ({field['type']})" for field in _fields(statistic))
 
 
-def _parse(body: bytes | str) -> dict[str, Any]:
+def parse_object(body: bytes | str) -> dict[str, Any]:
     """The JSON object in `body`; BadRequest where it is none, or not strictly JSON."""
     try:
         text = body if isinstance(body, str) else body.decode("utf-8")

@@ -15,7 +15,8 @@ from typing import Self
 
 from server.errors import StorageError
 from server.job_state import JobState
-from server.ledger import Ending, Ledger
+from server.ledger import Ledger
+from server.ledger_schema import Ending
 from server.result_store import ResultStore
 
 BATCH_SECONDS = 0.25

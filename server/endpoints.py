@@ -5,12 +5,14 @@ import re
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
+from urllib.parse import urlencode
 
 import msgspec
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
+from server.catalogue import parse_object
 from server.errors import (
     BadRequest,
     BodyTooLarge,
@@ -20,14 +22,28 @@ from server.errors import (
     UnknownJob,
     UnsupportedMedia,
 )
+from server.http_input import (
+    STATES,
+    batch_items,
+    choice,
+    idempotency_key,
+    only_known,
+    preferred_wait,
+    wait_of_address,
+    whole_number,
+)
+from server.job_state import JobState
 from server.jobs import Jobs
-from server.stats.statistic import Json, Statistic
+from server.stats.statistic import JobRequest, Json, Statistic
 
 MAX_BODY = 64 * 1024
 """The longest body of a request, in bytes."""
 
 MOST_LISTED = 10_000
 """How many jobs one answer lists at most."""
+
+MOST_IN_BATCH = 1000
+"""How many jobs one batch may have."""
 
 RETRY_AFTER = "1"
 """Seconds after which a client that was refused may try again."""
@@ -63,6 +79,7 @@ def create_app(jobs: Jobs) -> Flask:
     views: dict[str, Callable[..., Response]] = {
         "/api/get_results/<any_text:job_id>": _get_results,
         "/api/jobs": _list_jobs,
+        "/api/batch/<any_text:batch_id>": _get_batch,
         "/api/jobs/<any_text:job_id>": _describe_job,
         "/api/num_jobs": _num_jobs,
         "/api/statistics": _statistics,
@@ -75,6 +92,9 @@ def create_app(jobs: Jobs) -> Flask:
     }
     for rule, view in views.items():
         app.add_url_rule(rule, endpoint=rule, view_func=partial(view, jobs), methods=["GET"])
+    app.add_url_rule(
+        "/api/batch", endpoint="batch", view_func=partial(_submit_batch, jobs), methods=["POST"]
+    )
     app.add_url_rule(
         "/api/graceful_shutdown",
         endpoint="graceful_shutdown",
@@ -111,10 +131,54 @@ def _submit(jobs: Jobs, statistic: Statistic) -> Response:
     if jobs.draining:
         raise ShuttingDown
     g.body = body = _body()
-    job_id = jobs.submit(statistic, jobs.catalogue.request(statistic, body))
+    key = idempotency_key(request.headers.get("Idempotency-Key"))
+    job_id = jobs.submit(statistic, jobs.catalogue.request(statistic, body), key)
     g.job_id = job_id
     location = {"Location": f"/api/get_results/{job_id}"}
-    return _answer({"job_id": job_id, "status": "running"}, HTTPStatus.ACCEPTED, location)
+    wait = preferred_wait(request.headers.get("Prefer"))
+    if wait and jobs.wait(job_id, wait):
+        applied = {"Preference-Applied": f"wait={wait:g}"}
+        return _answer(jobs.result(job_id), headers=location | applied)
+    accepted = {"job_id": job_id, "status": "running"}
+    return _answer(accepted, HTTPStatus.ACCEPTED, location | {"Retry-After": RETRY_AFTER})
+
+
+def _submit_batch(jobs: Jobs) -> Response:
+    if jobs.draining:
+        raise ShuttingDown
+    g.body = body = _body()
+    key = idempotency_key(request.headers.get("Idempotency-Key"))
+    wanted = [
+        _wanted(jobs, place, fields)
+        for place, fields in enumerate(batch_items(parse_object(body), MOST_IN_BATCH))
+    ]
+    ids = list(jobs.submit_all(wanted, key, is_batch=True))
+    g.job_id = ids[0]
+    headers = {"Location": f"/api/batch/{ids[0]}", "Retry-After": RETRY_AFTER}
+    accepted = {"batch_id": ids[0], "job_ids": ids, "status": "running"}
+    return _answer(accepted, HTTPStatus.ACCEPTED, headers)
+
+
+def _wanted(jobs: Jobs, place: int, fields: dict[str, Json]) -> tuple[Statistic, JobRequest]:
+    """One request of a batch, checked; an error says which one it is."""
+    rest = {name: value for name, value in fields.items() if name != "statistic"}
+    try:
+        statistic = jobs.catalogue.statistic(fields["statistic"])
+        return statistic, jobs.catalogue.checked(statistic, rest)
+    except BadRequest as error:
+        raise BadRequest(f"jobs[{place}]: {error}") from None
+
+
+def _get_batch(jobs: Jobs, batch_id: str) -> Response:
+    states, progress = jobs.batch(_job_number(batch_id))
+    ended = all(state.final for _, state in states)
+    return _answer(
+        {
+            "status": "done" if ended else "running",
+            "progress": progress,
+            "data": [{f"job_id_{job_id}": state.status} for job_id, state in states],
+        }
+    )
 
 
 def _body() -> bytes:
@@ -138,7 +202,10 @@ def _body() -> bytes:
 
 
 def _get_results(jobs: Jobs, job_id: str) -> Response:
-    return _answer(jobs.result(_job_number(job_id)))
+    number = _job_number(job_id)
+    if wait := wait_of_address(request.args):
+        jobs.wait(number, wait)
+    return _answer(jobs.result(number))
 
 
 def _job_number(job_id: str) -> int:
@@ -155,27 +222,34 @@ def _cancel(jobs: Jobs, job_id: str) -> Response:
 
 
 def _describe_job(jobs: Jobs, job_id: str) -> Response:
-    return _done(jobs.describe(_job_number(job_id)))
+    number = _job_number(job_id)
+    known = jobs.describe(number)
+    links = {"result": f"/api/get_results/{number}", "self": f"/api/jobs/{number}"}
+    if known["batch"] is not None:
+        links["batch"] = f"/api/batch/{known['batch']}"
+    return _done(known | {"links": links})
 
 
 def _list_jobs(jobs: Jobs) -> Response:
-    after, limit = _number("after", 0, 0), _number("limit", MOST_LISTED, 1)
-    states = jobs.states(after, min(limit, MOST_LISTED))
+    arguments = request.args
+    only_known(arguments, ("after", "limit", "status", "statistic"))
+    after = whole_number(arguments, "after", 0, 0)
+    limit = whole_number(arguments, "limit", MOST_LISTED, 1)
+    statistics = {name: name for name in jobs.catalogue.statistics}
+    states = jobs.states(
+        after,
+        min(limit, MOST_LISTED),
+        states=choice(arguments, "status", STATES) or frozenset(JobState),
+        statistic=choice(arguments, "statistic", statistics),
+    )
     body = {
         "status": "done",
         "data": [{f"job_id_{job_id}": state.status} for job_id, state in states],
     }
     if len(states) == min(limit, MOST_LISTED):
-        body["next"] = f"/api/jobs?after={states[-1][0]}&limit={limit}"
+        rest = {**arguments, "after": states[-1][0], "limit": limit}
+        body["next"] = f"/api/jobs?{urlencode(rest)}"
     return _answer(body)
-
-
-def _number(name: str, default: int, least: int) -> int:
-    """A whole number from the query part of the address."""
-    text = request.args.get(name, str(default))
-    if not (text.isascii() and text.isdigit() and len(text) <= 18 and int(text) >= least):
-        raise BadRequest(f"{name} must be a whole number, at least {least}, not {text!r}")
-    return int(text)
 
 
 def _num_jobs(jobs: Jobs) -> Response:

@@ -109,6 +109,12 @@ class UnknownJob(SportivError):
         super().__init__("Invalid job_id")
 
 
+class KeyReused(SportivError):
+    """An Idempotency-Key came with another request than before."""
+
+    status = 422
+
+
 class AlreadyEnded(SportivError):
     """The job cannot be cancelled any more."""
 

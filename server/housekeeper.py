@@ -16,7 +16,8 @@ from typing import Self
 
 from server.errors import StorageError
 from server.job_state import JobState
-from server.ledger import JobRecord, Ledger
+from server.ledger import Ledger
+from server.ledger_schema import JobRecord
 from server.result_store import ResultStore, checksum
 from server.settings import Settings
 

@@ -1,11 +1,14 @@
-"""What a client reads of a job that is no finished answer: how far it is, or all about it."""
+"""What a client reads of jobs, but for the answers: how far they are, lists, all about one."""
 
 import math
+from collections.abc import Collection
 
 import msgspec
 
-from server.ledger import JobRecord
-from server.live_jobs import Job
+from server.job_state import JobState
+from server.ledger import Ledger
+from server.ledger_schema import JobRecord
+from server.live_jobs import Job, LiveJobs
 from server.result_store import RUNNING
 from server.stats.statistic import Json
 
@@ -17,12 +20,53 @@ def running_content(job: Job | None) -> bytes:
     return msgspec.json.encode({"status": "running", "progress": _progress(job)})
 
 
+def listed(
+    ledger: Ledger,
+    live: LiveJobs,
+    after: int,
+    limit: int,
+    *,
+    states: Collection[JobState] = tuple(JobState),
+    statistic: str | None = None,
+) -> list[tuple[int, JobState]]:
+    """(id, state) of up to `limit` jobs above id `after`, by id.
+
+    Only those in one of these states, and of this statistic, where one is given.
+    """
+    # First what lives: a job that ends meanwhile is in the ledger by then.
+    known = {job.id: job.state for job in live}
+    on_record = {JobState.QUEUED, *states}  # the ledger has all jobs that live as queued
+    found: list[tuple[int, JobState]] = []
+    while len(found) < limit:
+        page = ledger.states(after, limit, states=on_record, statistic=statistic)
+        present = [(job_id, known.get(job_id, state)) for job_id, state in page]
+        found += [(job_id, state) for job_id, state in present if state in states]
+        if len(page) < limit:
+            break
+        after = page[-1][0]
+    return found[:limit]
+
+
+def batch_of(
+    ledger: Ledger, live: LiveJobs, batch: int
+) -> tuple[list[tuple[int, JobState]], float]:
+    """The jobs of a batch that are kept, (id, state) by id, and its progress from 0 to 1."""
+    known = {job.id: job for job in live}
+    jobs, shares = [], []
+    for job_id, state in ledger.of_batch(batch):
+        job = known.get(job_id)
+        jobs.append((job_id, state if job is None else job.state))
+        shares.append(1.0 if job is None or job.state.final else _progress(job))
+    return jobs, sum(shares) / max(1, len(shares))
+
+
 def described(record: JobRecord, job: Job | None) -> dict[str, Json]:
     """Everything about a job: what the ledger knows, and, while it lives, what memory does."""
     fields = msgspec.structs.asdict(record)
     for name in ("request", "attempts"):
         fields[name] = msgspec.json.decode(fields[name])
-    del fields["checksum"]
+    for name in ("checksum", "request_digest"):
+        del fields[name]
     job_id = fields.pop("id")
     known = {"job_id": job_id, **fields, "progress": 1.0 if record.state.final else 0.0}
     return known if job is None else known | _described_live(job)

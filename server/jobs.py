@@ -5,8 +5,6 @@ ledger and its file alone, so memory does not grow with the jobs of the past.
 """
 
 import logging
-import math
-import secrets
 import threading
 import time
 from collections.abc import Sequence
@@ -14,11 +12,13 @@ from typing import Any
 
 import msgspec
 
+from server.answer_cache import AnswerCache
 from server.catalogue import Catalogue
 from server.end_recorder import EndRecorder
 from server.errors import (
     AlreadyEnded,
     BadRequest,
+    KeyReused,
     NoWorkers,
     QueueFull,
     ShuttingDown,
@@ -28,17 +28,22 @@ from server.errors import (
 )
 from server.gathering import Gathering
 from server.job_state import JobState
-from server.job_view import described, running_content
-from server.ledger import JobRecord, Ledger
+from server.job_view import batch_of, described, listed, running_content
+from server.ledger import Ledger
+from server.ledger_schema import JobRecord
 from server.live_jobs import Job, LiveJobs, error_content
 from server.pool import Pool, TimeLimit
 from server.result_store import RUNNING, ResultStore, checksum
 from server.result_writer import ResultWriter
 from server.settings import Settings
-from server.stats.statistic import LARGEST_SEED, JobRequest, Json, Statistic, Unanswerable
+from server.stats.statistic import JobRequest, Json, Statistic
+from server.submission import Submission, digest_of
 
 CLOSE_SECONDS = 5.0
 """How long workers have to leave after the last job of a drained server."""
+
+KEY_LOCKS = 64
+"""Requests with the same Idempotency-Key are accepted one after the other, most others not."""
 
 PARTS_AHEAD = 4
 """How many parts of one job are with the pool at a time, for each worker."""
@@ -61,12 +66,15 @@ class Jobs:
         settings: Settings,
     ) -> None:
         self.catalogue = catalogue
-        self.live = LiveJobs(catalogue.table.fingerprint, self._release)
+        cache = AnswerCache() if settings.cache else None
+        self.live = LiveJobs(catalogue.table.fingerprint, self._release, cache)
         self._ledger = ledger
         self._store = store
         self._settings = settings
-        self._changed = threading.Condition(threading.RLock())  # guards the three below
+        self._key_locks = [threading.Lock() for _ in range(KEY_LOCKS)]  # by a key's hash
+        self._changed = threading.Condition(threading.RLock())  # guards the four below
         self._unfinished = 0
+        self._waiting = 0
         self._draining = False
         self._hurried = False
         self._pool: Pool
@@ -82,36 +90,104 @@ class Jobs:
 
     # -- clients ----------------------------------------------------------------------
 
-    def submit(self, statistic: Statistic, request: JobRequest) -> int:
-        """Accept a job; its id, once it is certain that it ends in exactly one final state.
+    def submit(self, statistic: Statistic, request: JobRequest, key: str | None = None) -> int:
+        """Accept a job; its id. As `submit_all`."""
+        return self.submit_all([(statistic, request)], key)[0]
 
-        Raises BadRequest, ShuttingDown, QueueFull, NoWorkers or StorageError; then nothing is
-        kept and no id used.
+    def submit_all(
+        self,
+        wanted: Sequence[tuple[Statistic, JobRequest]],
+        key: str | None = None,
+        *,
+        is_batch: bool = False,
+    ) -> Sequence[int]:
+        """Accept jobs, all or none; their ids, once each is certain to end in one final state.
+
+        A client's `key` that came before with the same requests gives the jobs of that time.
+        Raises BadRequest, KeyReused (it came with others), ShuttingDown, QueueFull, NoWorkers or
+        StorageError; then nothing is kept and no id used.
         """
-        self._check_time_limit(request)
-        request = _with_seed(request)
-        parts = self._plan(statistic, request)
-        text = msgspec.json.encode(request)
-        self._reserve()
+        table = self.catalogue.table
+        submissions = [Submission.of(table, statistic, request) for statistic, request in wanted]
+        for each in submissions:
+            each.check_time_limit(self._settings.job_timeout)
+        if key is None:
+            return self._accept(submissions, is_batch)
+        digest = digest_of(submissions)
+        with self._key_locks[hash(key) % len(self._key_locks)]:
+            earlier = self._ledger.with_key(key)
+            if earlier is None:
+                return self._accept(submissions, is_batch, key, digest)
+        if earlier.request_digest != digest or (earlier.batch is not None) != is_batch:
+            raise KeyReused(
+                f"the Idempotency-Key came with another request before: job {earlier.id}"
+            )
+        if earlier.batch is None:
+            return [earlier.id]
+        return [job_id for job_id, _ in self._ledger.of_batch(earlier.batch)]
+
+    def _accept(
+        self,
+        submissions: Sequence[Submission],
+        is_batch: bool,
+        key: str | None = None,
+        digest: str | None = None,
+    ) -> Sequence[int]:
+        answers = [self._earlier_answer(each) for each in submissions]
+        now, fingerprint = time.time(), self.catalogue.table.fingerprint
+        marks = {"idempotency_key": key, "request_digest": digest}
+        new = [
+            each.new_job(fingerprint, now, cached_from=answer and answer[0], **marks)
+            for each, answer in zip(submissions, answers, strict=True)
+        ]
+        self._reserve(len(new))
         try:
-            fingerprint = self.catalogue.table.fingerprint
-            job_id = self._ledger.accept(statistic.name, text.decode(), fingerprint, time.time())
+            ids = self._ledger.accept_all(new, is_batch=is_batch)
         except BaseException:
-            self._release()
+            self._release(len(new))
             raise
-        self.live.run(self._job(job_id, statistic, request, text, parts))
-        return job_id
+        for job_id, each, answer in zip(ids, submissions, answers, strict=True):
+            job = self._job(job_id, each)
+            if answer is None:
+                self.live.run(job)
+            else:
+                self.live.give(job, answer[1])
+        return ids
 
-    def _plan(self, statistic: Statistic, request: JobRequest) -> Sequence[Json]:
+    def _earlier_answer(self, submission: Submission) -> tuple[int, bytes] | None:
+        """The job that has answered the same question on the same data, and its file's content."""
+        if self.live.cache is None or submission.is_drawn:
+            return None
+        answered = self.live.cache.get(submission.question)
+        if answered is None:
+            return None
         try:
-            return statistic.plan(self.catalogue.table, request)
-        except Unanswerable as error:
-            raise BadRequest(str(error)) from None
+            content = self._store.read(answered.job_id)
+        except OSError:
+            return None
+        if content is None or checksum(content) != answered.checksum:
+            self.live.cache.forget(submission.question)
+            return None
+        return answered.job_id, content
 
-    def _check_time_limit(self, request: JobRequest) -> None:
-        most = self._settings.job_timeout
-        if request.timeout_s is not None and request.timeout_s > most:
-            raise BadRequest(f"timeout_s is {request.timeout_s:g}; at most {most:g} s are allowed")
+    def wait(self, job_id: int, seconds: float) -> bool:
+        """Wait until the job has ended, at most so long; False where that was not waited for.
+
+        At most half of the threads that serve wait at a time, so that they never keep others
+        from being served.
+        """
+        job = self.live.get(job_id)
+        if job is None or job.state.final:
+            return True
+        with self._changed:
+            if self._waiting >= max(1, self._settings.threads // 2):
+                return False
+            self._waiting += 1
+        try:
+            return self.live.wait(job, seconds)
+        finally:
+            with self._changed:
+                self._waiting -= 1
 
     def cancel(self, job_id: int) -> None:
         """End the job as cancelled, whether it waits or runs; returns when it has ended.
@@ -175,13 +251,18 @@ class Jobs:
             self._resume(record)
             return True
 
-    def states(self, after: int = 0, limit: int = 10_000) -> list[tuple[int, JobState]]:
-        """(id, state) of up to `limit` jobs above id `after`, by id."""
-        # First what lives: a job that ends meanwhile is in the ledger by then.
-        live = {job.id: job.state for job in self.live}
-        return [
-            (job_id, live.get(job_id, state)) for job_id, state in self._ledger.states(after, limit)
-        ]
+    def states(
+        self, after: int = 0, limit: int = 10_000, **only: Any
+    ) -> list[tuple[int, JobState]]:
+        """(id, state) of up to `limit` jobs above id `after`, by id; `only`: see `listed`."""
+        return listed(self._ledger, self.live, after, limit, **only)
+
+    def batch(self, batch: int) -> tuple[list[tuple[int, JobState]], float]:
+        """The jobs of a batch, (id, state) by id, and its progress from 0 to 1; else UnknownJob."""
+        jobs, progress = batch_of(self._ledger, self.live, batch)
+        if not jobs:
+            raise UnknownJob
+        return jobs, progress
 
     def describe(self, job_id: int) -> dict[str, Json]:
         """Everything that is known of a job; UnknownJob where there is none."""
@@ -270,20 +351,20 @@ class Jobs:
 
     # -- running a job ----------------------------------------------------------------
 
-    def _reserve(self) -> None:
-        """Count one more unfinished job, if there may be one."""
+    def _reserve(self, count: int) -> None:
+        """Count so many more unfinished jobs, if there may be as many."""
         with self._changed:
             if self._draining:
                 raise ShuttingDown
-            if self._unfinished >= self._settings.max_queued:
+            if self._unfinished + count > self._settings.max_queued:
                 raise QueueFull(f"{self._unfinished} jobs wait already; try again later")
             if self._pool.trouble and not self.can_compute:
                 raise NoWorkers(f"nothing can be computed at present: {self._pool.trouble}")
-            self._unfinished += 1
+            self._unfinished += count
 
-    def _release(self) -> None:
+    def _release(self, count: int = 1) -> None:
         with self._changed:
-            self._unfinished -= 1
+            self._unfinished -= count
             self._changed.notify_all()
 
     def _resume(self, record: JobRecord) -> None:
@@ -309,31 +390,18 @@ class Jobs:
         if statistic is None:
             raise BadRequest(f"there is no statistic {record.statistic!r} any more")
         request = self.catalogue.request(statistic, record.request)
-        parts = self._plan(statistic, request)
-        return self._job(record.id, statistic, request, msgspec.json.encode(request), parts)
+        return self._job(record.id, Submission.of(self.catalogue.table, statistic, request))
 
-    def _job(
-        self,
-        job_id: int,
-        statistic: Statistic,
-        request: JobRequest,
-        text: bytes,
-        parts: Sequence[Json],
-    ) -> Job:
+    def _job(self, job_id: int, submission: Submission) -> Job:
         ahead = PARTS_AHEAD * self._settings.workers
+        merges = submission.statistic.merge is not None
         return Job(
             job_id,
-            statistic.name,
-            msgspec.Raw(text),
-            Gathering(parts, merges=statistic.merge is not None, ahead=ahead),
-            TimeLimit(min(request.timeout_s or math.inf, self._settings.job_timeout)),
+            submission.statistic.name,
+            msgspec.Raw(submission.text),
+            Gathering(submission.parts, merges=merges, ahead=ahead),
+            TimeLimit(submission.time_limit(self._settings.job_timeout)),
             self._settings.max_attempts,
-            request.priority,
+            submission.request.priority,
+            None if submission.is_drawn else submission.question,
         )
-
-
-def _with_seed(request: Any) -> Any:
-    """The request with a seed of its own, where it may have one and has none."""
-    if getattr(request, "seed", 0) is not None:
-        return request
-    return msgspec.structs.replace(request, seed=secrets.randbelow(LARGEST_SEED + 1))

@@ -10,9 +10,10 @@ import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,32 +22,9 @@ import msgspec
 
 from server.errors import StorageError, StorageFull
 from server.job_state import JobState
+from server.ledger_schema import END, REOPEN, SCHEMA, UPGRADES, VERSION, Ending, JobRecord, NewJob
 from server.reserve import Reserve
 from server.settings import Durability
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS jobs (
-    id          INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice
-    statistic   TEXT NOT NULL,
-    request     TEXT NOT NULL,                      -- JSON
-    fingerprint TEXT NOT NULL,                      -- of the table that was asked
-    state       TEXT NOT NULL,                      -- queued, until the job has ended
-    accepted_at REAL NOT NULL,                      -- seconds since 1970, GMT
-    started_at  REAL,
-    ended_at    REAL,
-    reason      TEXT,                               -- why it did not end well
-    attempts    TEXT NOT NULL DEFAULT '[]',         -- JSON: workers that died at it
-    checksum    INTEGER                             -- of the result file; null where there is none
-);
-CREATE INDEX IF NOT EXISTS not_ended ON jobs (id) WHERE state = 'queued';
-CREATE INDEX IF NOT EXISTS by_end ON jobs (ended_at) WHERE ended_at IS NOT NULL;
-PRAGMA user_version = 2;
-"""
-
-_VERSION = 2
-_UPGRADES = {1: "ALTER TABLE jobs ADD COLUMN checksum INTEGER"}
-"""What makes a file of version n one of version n + 1."""
-
 
 ROOM = 512 * 1024
 """Bytes that are held back on the disk, so that the end of a job can be recorded on a full one."""
@@ -54,67 +32,30 @@ ROOM = 512 * 1024
 _NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)
 
 
-class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One job as the ledger knows it. `request` and `attempts` are JSON texts.
-
-    `checksum` is that of the result file, as `result_store.checksum` makes it; None where no
-    file was written, or by a version that took none.
-    """
-
-    id: int
-    statistic: str
-    request: str
-    fingerprint: str
-    state: JobState
-    accepted_at: float
-    started_at: float | None
-    ended_at: float | None
-    reason: str | None
-    attempts: str
-    checksum: int | None
-
-
-_END = """
-UPDATE jobs SET
-    state = json_extract(ended.value, '$.state'),
-    fingerprint = json_extract(ended.value, '$.fingerprint'),
-    started_at = json_extract(ended.value, '$.started_at'),
-    ended_at = json_extract(ended.value, '$.ended_at'),
-    reason = json_extract(ended.value, '$.reason'),
-    attempts = json_extract(ended.value, '$.attempts'),
-    checksum = json_extract(ended.value, '$.checksum')
-FROM json_each(?) AS ended WHERE jobs.id = json_extract(ended.value, '$.id')
-"""
-
-_REOPEN = """
-UPDATE jobs SET state = 'queued', started_at = NULL, ended_at = NULL, reason = NULL,
-    attempts = '[]', checksum = NULL
-WHERE id = ? AND state = 'done'
-"""
-
 _COLUMNS = ", ".join(JobRecord.__struct_fields__)
 
 
-class Ending(msgspec.Struct, frozen=True, kw_only=True):
-    """How a job ended, as `Ledger.end` records it."""
+_NEW = (*NewJob.__struct_fields__, "state", "batch")
+"""The columns that a job has from its acceptance on, beside its id."""
 
-    id: int
-    state: JobState
-    fingerprint: str
-    started_at: float | None
-    ended_at: float
-    reason: str | None = None
-    attempts: str = "[]"
-    checksum: int | None = None
+_MOST_ROWS = 30_000 // (len(_NEW) + 1)
+"""How many jobs one statement can record: SQLite bounds the values that it takes."""
 
 
 @dataclass(eq=False, slots=True)
 class _Acceptance:
-    """One call of `accept`, while it waits for its commit."""
+    """One call of `accept_all`, while it waits for its commit."""
 
-    row: tuple[str, str, str, str, float]
-    id: int | None = None
+    jobs: Sequence[NewJob]
+    is_batch: bool
+    ids: range | None = None
     error: Exception | None = None
+
+    def rows(self, first: int) -> Iterator[tuple[Any, ...]]:
+        """The values of each job's row, the ids counting from `first`."""
+        batch = first if self.is_batch else None
+        for job_id, job in enumerate(self.jobs, start=first):
+            yield (job_id, *msgspec.structs.astuple(job), JobState.QUEUED, batch)
 
 
 class Ledger:
@@ -167,11 +108,12 @@ class Ledger:
     def _bring_up_to_date(self) -> None:
         """Make a new file's tables, or those of an older version into the present ones."""
         (version,) = self._writer.execute("PRAGMA user_version").fetchone()
-        if version > _VERSION:
+        if version > VERSION:
             raise sqlite3.DatabaseError(f"it was written by a newer server (version {version})")
-        for older in range(version or _VERSION, _VERSION):
-            self._writer.execute(_UPGRADES[older])
-        self._writer.executescript(_SCHEMA)
+        for older in range(version or VERSION, VERSION):
+            for statement in UPGRADES[older]:
+                self._writer.execute(statement)
+        self._writer.executescript(SCHEMA)
 
     def _greatest_id(self) -> int:
         """The last id that was ever given, whether its job is still here or not."""
@@ -181,54 +123,62 @@ class Ledger:
     # -- writing ----------------------------------------------------------------------
 
     def accept(self, statistic: str, request: str, fingerprint: str, now: float) -> int:
-        """Record a new job; its id, once the record is durable.
+        """Record one new job; as `accept_all`."""
+        job = NewJob(statistic=statistic, request=request, fingerprint=fingerprint, accepted_at=now)
+        return self.accept_all([job])[0]
 
-        Ids are 1, 2, 3, ... in the order of acceptance, also over restarts. StorageError
-        where the disk refuses: then nothing is recorded and no id is used.
+    def accept_all(self, jobs: Sequence[NewJob], *, is_batch: bool = False) -> range:
+        """Record new jobs, all or none; their ids, once the record is durable.
+
+        Ids are 1, 2, 3, ... in the order of acceptance, also over restarts. Jobs of a batch
+        have the id of its first one as their `batch`. StorageError where the disk refuses:
+        then nothing is recorded and no id is used.
         """
-        mine = _Acceptance((statistic, request, fingerprint, JobState.QUEUED, now))
+        mine = _Acceptance(jobs, is_batch)
         self._accepting.append(mine)
         with self._commit_lock:
-            if mine.id is None and mine.error is None:
-                self._accept_all()
+            while mine.ids is None and mine.error is None:
+                self._commit_waiting()
         if mine.error is not None:
             raise _storage_error("the job cannot be recorded", mine.error) from mine.error
-        assert mine.id is not None
-        return mine.id
+        assert mine.ids is not None
+        return mine.ids
 
-    def _accept_all(self) -> None:
-        """Commit what waits; the lock is held, so every acceptance is in exactly one batch.
+    def _commit_waiting(self) -> None:
+        """Commit what waits; the lock is held, so every acceptance is in exactly one commit.
 
         One statement, which is its own transaction: each further one would let go of the
         interpreter lock and queue for it again.
         """
-        batch = [self._accepting.popleft() for _ in range(len(self._accepting))]
-        first = self._last_id + 1
-        rows = [(job_id, *each.row) for job_id, each in enumerate(batch, start=first)]
-        places = ", ".join(["(?, ?, ?, ?, ?, ?)"] * len(rows))
+        taken = [self._accepting.popleft()]
+        count = len(taken[0].jobs)
+        while self._accepting and count + len(self._accepting[0].jobs) <= _MOST_ROWS:
+            taken.append(self._accepting.popleft())
+            count += len(taken[-1].jobs)
+        ends = accumulate((len(each.jobs) for each in taken), initial=self._last_id + 1)
+        places = [range(first, end) for first, end in pairwise(ends)]
+        rows = [
+            row for each, ids in zip(taken, places, strict=True) for row in each.rows(ids.start)
+        ]
         try:
             self.check_in_place()
-            self._writer.execute(
-                "INSERT INTO jobs (id, statistic, request, fingerprint, state, accepted_at)"
-                f" VALUES {places}",
-                [value for row in rows for value in row],
-            )
+            self._writer.execute(_insert(len(rows)), [value for row in rows for value in row])
         except Exception as error:
-            for each in batch:
+            for each in taken:
                 each.error = error
             if isinstance(error, sqlite3.IntegrityError):
                 self._last_id = self._greatest_id()  # somebody else has written to the file
         else:
-            self._last_id += len(batch)
-            for row, each in zip(rows, batch, strict=True):
-                each.id = row[0]
+            self._last_id += count
+            for each, ids in zip(taken, places, strict=True):
+                each.ids = ids
 
     def end(self, endings: Sequence[Ending]) -> None:
         """Record, in one commit, how these jobs ended; StorageError where the disk refuses."""
         rows = msgspec.json.encode(endings).decode()
         with _as_storage_error("the end of a job cannot be recorded"), self._commit_lock:
             self.check_in_place()
-            self._write_at_any_cost(_END, rows)
+            self._write_at_any_cost(END, rows)
 
     def _write_at_any_cost(self, statement: str, rows: str) -> None:
         """Write also where the disk is full, as long as there is a reserve to be given up."""
@@ -245,7 +195,7 @@ class Ledger:
         """Record that a job that was done has not ended after all; whether there is such a job."""
         with _as_storage_error("the job cannot be recorded"), self._commit_lock:
             self.check_in_place()
-            return self._writer.execute(_REOPEN, [job_id]).rowcount > 0
+            return self._writer.execute(REOPEN, [job_id]).rowcount > 0
 
     def remove(self, job_ids: Sequence[int]) -> None:
         """Forget those of these jobs that have ended, in one commit; no id is given again."""
@@ -280,11 +230,35 @@ class Ledger:
         rows = self._read(f"SELECT {_COLUMNS} FROM jobs WHERE state = 'queued' ORDER BY id")
         return [_record(row) for row in rows]
 
-    def states(self, after: int, limit: int) -> list[tuple[int, JobState]]:
-        """(id, state) of up to `limit` jobs with an id above `after`, by id."""
+    def states(
+        self,
+        after: int,
+        limit: int,
+        *,
+        states: Collection[JobState] = tuple(JobState),
+        statistic: str | None = None,
+    ) -> list[tuple[int, JobState]]:
+        """(id, state) of up to `limit` jobs with an id above `after`, by id.
+
+        Only those in one of these states, and of this statistic, where one is given.
+        """
         rows = self._read(
-            "SELECT id, state FROM jobs WHERE id > ? ORDER BY id LIMIT ?", after, limit
+            "SELECT id, state FROM jobs WHERE id > ? AND (? IS NULL OR statistic = ?)"
+            " AND state IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?",
+            *(after, statistic, statistic, msgspec.json.encode(list(states)).decode(), limit),
         )
+        return [(job_id, JobState(state)) for job_id, state in rows]
+
+    def with_key(self, key: str) -> JobRecord | None:
+        """The first job that came with this idempotency key; None where none is kept."""
+        rows = self._read(
+            f"SELECT {_COLUMNS} FROM jobs WHERE idempotency_key = ? ORDER BY id LIMIT 1", key
+        )
+        return _record(rows[0]) if rows else None
+
+    def of_batch(self, batch: int) -> list[tuple[int, JobState]]:
+        """(id, state) of the jobs of a batch that are kept, by id."""
+        rows = self._read("SELECT id, state FROM jobs WHERE batch = ? ORDER BY id", batch)
         return [(job_id, JobState(state)) for job_id, state in rows]
 
     def ended(self, after: int, limit: int) -> list[JobRecord]:
@@ -314,9 +288,15 @@ class Ledger:
         """How many jobs on record have ended."""
         return int(self._read("SELECT count(*) FROM jobs WHERE ended_at IS NOT NULL")[0][0])
 
-    def _read(self, query: str, *values: float) -> list[tuple[Any, ...]]:
+    def _read(self, query: str, *values: float | str | None) -> list[tuple[Any, ...]]:
         with _as_storage_error("the ledger cannot be read"), self._read_lock:
             return self._reader.execute(query, values).fetchall()
+
+
+def _insert(count: int) -> str:
+    """The statement that records so many jobs."""
+    places = f"({', '.join(['?'] * (len(_NEW) + 1))})"
+    return f"INSERT INTO jobs (id, {', '.join(_NEW)}) VALUES {', '.join([places] * count)}"
 
 
 def _record(row: tuple[Any, ...]) -> JobRecord:

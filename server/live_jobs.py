@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 import msgspec
 from msgspec import Raw
 
+from server.answer_cache import AnswerCache, Answered
 from server.end_recorder import EndRecorder
 from server.gathering import Gathering, Step, TooMuchKept
 from server.job_state import JobState, change
-from server.ledger import Ending
+from server.ledger_schema import Ending
 from server.messages import Task, TaskKind
 from server.pool import Attempt, Order, Outcome, Pool, TimeLimit
 from server.result_locks import ResultLocks
@@ -37,23 +38,29 @@ class Job:
     time_limit: TimeLimit
     max_attempts: int = 1
     priority: int = PRIORITY
+    question: tuple[str, bytes] | None = None  # what others may ask too and be given this answer
     state: JobState = JobState.QUEUED
     started_at: float | None = None
     attempts: list[Attempt] = field(default_factory=list)
     ending: bool = False  # its answer is on the way to the disk
     end: Ending | None = None  # as soon as the answer is there
     abandoned: bool = False  # what is left of its tasks is of no use
+    ended: threading.Event | None = None  # made by who waits first
 
 
 class LiveJobs:
     """Every job that has not ended, by id. Safe for any number of threads.
 
     Is the pool's listener, and hears from the writer and the recorder, which it borrows as it
-    does the pool. `on_end()` is called after each job that has ended for everyone.
+    does the pool. `on_end()` is called after each job that has ended for everyone. What is
+    done goes into the `cache`, if there is one.
     """
 
-    def __init__(self, fingerprint: str, on_end: Callable[[], None]) -> None:
+    def __init__(
+        self, fingerprint: str, on_end: Callable[[], None], cache: AnswerCache | None = None
+    ) -> None:
         self.locks = ResultLocks()
+        self.cache = cache
         self._fingerprint = fingerprint
         self._on_end = on_end
         self._jobs: dict[int, Job] = {}  # single operations on it are atomic
@@ -79,6 +86,20 @@ class LiveJobs:
         with self._lock:
             steps = list(job.gathering.begin())
         self._send(job, steps)
+
+    def give(self, job: Job, content: bytes) -> None:
+        """End a job with the answer that an earlier one has had to the same question."""
+        self._track(job)
+        job.state, job.started_at = change(job.state, JobState.RUNNING), time.time()
+        self._finish(job, JobState.DONE, content, None)
+
+    def wait(self, job: Job, seconds: float) -> bool:
+        """Wait until the job has ended, at most so long; whether it has."""
+        with self._lock:
+            if job.state.final:
+                return True
+            ended = job.ended = job.ended or threading.Event()
+        return ended.wait(seconds)
 
     def fail(self, job: Job, reason: str) -> None:
         """End a job that cannot be run."""
@@ -135,7 +156,8 @@ class LiveJobs:
             if job.gathering.parts > 1:
                 self._abandon(job)
         elif task.kind in (TaskKind.WHOLE, TaskKind.COMBINE):
-            self._finish(job, JobState.DONE, outcome.data, None)
+            content = b'{"status":"done","data":' + bytes(outcome.data) + b"}"
+            self._finish(job, JobState.DONE, content, None)
         else:
             self._gather(job, task.part, Raw(outcome.data).copy())
 
@@ -149,8 +171,11 @@ class LiveJobs:
         else:
             self._send(job, steps)
 
-    def _finish(self, job: Job, state: JobState, data: Raw | None, reason: str | None) -> bool:
-        """Send the job's answer to the disk; False where another one is on the way already."""
+    def _finish(self, job: Job, state: JobState, content: bytes | None, reason: str | None) -> bool:
+        """Send the job's answer to the disk; False where another one is on the way already.
+
+        Without `content` it is the `reason`.
+        """
         with self._lock:
             if job.ending:
                 return False
@@ -164,11 +189,7 @@ class LiveJobs:
             reason=reason,
             attempts=msgspec.json.encode(job.attempts).decode(),
         )
-        if data is not None:
-            content = b'{"status":"done","data":' + bytes(data) + b"}"
-        else:
-            content = error_content(reason)
-        self._writer.put(Answer(ending, content))
+        self._writer.put(Answer(ending, error_content(reason) if content is None else content))
         return True
 
     # -- the writer's and the recorder's callbacks ------------------------------------
@@ -195,7 +216,17 @@ class LiveJobs:
         with self._lock:
             job.end = ending
             job.state = change(job.state, ending.state)
+            if job.ended is not None:
+                job.ended.set()
+        self._remember(job, ending)
         self._on_end()
+
+    def _remember(self, job: Job, ending: Ending) -> None:
+        """Let whoever asks the same have the same answer."""
+        if self.cache is None or job.question is None or ending.state is not JobState.DONE:
+            return
+        if ending.checksum is not None:
+            self.cache.put(job.question, Answered(job.id, ending.checksum))
 
 
 def error_content(reason: str | None) -> bytes:

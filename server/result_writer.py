@@ -19,7 +19,7 @@ from typing import Self
 import msgspec
 
 from server.job_state import JobState
-from server.ledger import Ending
+from server.ledger_schema import Ending
 from server.result_locks import ResultLocks
 from server.result_store import RUNNING, ResultStore, checksum
 

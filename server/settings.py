@@ -280,6 +280,14 @@ class Settings:
         parse=_seconds(0, 3600),
     )
 
+    cache: bool = _setting(
+        "SPORTIV_CACHE",
+        default="1",
+        allowed="1 or 0",
+        about="Whether a question that was answered before, on the same data, is given that answer "
+        "again. One about a random method is only where it comes with a seed.",
+        parse=_flag,
+    )
     result_ttl: float = _setting(
         "SPORTIV_RESULT_TTL",
         default="604800",

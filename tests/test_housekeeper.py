@@ -11,7 +11,8 @@ import pytest
 from server import housekeeper
 from server.housekeeper import Housekeeper
 from server.job_state import JobState
-from server.ledger import Ending, JobRecord, Ledger
+from server.ledger import Ledger
+from server.ledger_schema import Ending, JobRecord
 from server.result_store import ResultStore, checksum
 from server.settings import Durability, Settings
 

@@ -17,7 +17,8 @@ from msgspec import structs
 
 from server.errors import StorageError
 from server.job_state import JobState
-from server.ledger import Ending, JobRecord, Ledger
+from server.ledger import Ledger
+from server.ledger_schema import Ending, JobRecord
 from server.settings import Durability
 
 DEADLINE = 30.0
@@ -523,8 +524,10 @@ def test_a_file_of_the_first_version_is_brought_up_to_date_and_keeps_its_jobs(pa
         accept(ledger)
         ledger.end([ending(1)])
     with by_hand(path) as first_version:
-        first_version.execute("ALTER TABLE jobs DROP COLUMN checksum")
-        first_version.execute("DROP INDEX by_end")
+        for index in ("by_end", "by_key", "by_batch"):
+            first_version.execute(f"DROP INDEX {index}")
+        for column in ("checksum", "idempotency_key", "request_digest", "batch", "cached_from"):
+            first_version.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
         first_version.execute("PRAGMA user_version = 1")
     with Ledger(path, Durability.PROCESS) as ledger:
         assert ids(ledger.unfinished()) == [2]

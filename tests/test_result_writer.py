@@ -16,7 +16,8 @@ import pytest
 from server import end_recorder, result_writer
 from server.end_recorder import EndRecorder
 from server.job_state import JobState
-from server.ledger import Ending, Ledger
+from server.ledger import Ledger
+from server.ledger_schema import Ending
 from server.result_locks import ResultLocks
 from server.result_store import RUNNING, ResultStore, checksum
 from server.result_writer import Answer, ResultWriter

@@ -17,14 +17,14 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     for layer in (
         "errors messages channel table machine interpreter memory",
         "settings job_state reserve result_locks logging_setup folder_lock dataset stats",
-        "csv_text row_order ingest shared_data ledger result_store catalogue pool",
+        "csv_text row_order ingest shared_data ledger_schema ledger result_store catalogue pool",
         (
-            "fork_server crew staff pipes turns scheduler deadlines worker gathering"
-            " result_writer end_recorder housekeeper loader"
+            "fork_server crew staff pipes turns scheduler deadlines worker gathering submission"
+            " answer_cache result_writer end_recorder housekeeper loader"
         ),
         "process_pool thread_pool",
         "live_jobs job_view jobs",
-        "endpoints runtime",
+        "http_input endpoints runtime",
         "wsgi",
     )
 )

@@ -73,6 +73,7 @@ class RunningServer:
                     "SPORTIV_RESULTS_DIR": str(self.results),
                     "SPORTIV_LOG_DIR": str(self.logs),
                     "SPORTIV_WORKERS": "2",
+                    "SPORTIV_CACHE": "0",  # most tests ask again to have it done again
                     **environment,
                 },
                 stdin=subprocess.DEVNULL,

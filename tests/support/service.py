@@ -26,7 +26,7 @@ def service(
 ) -> Iterator[Jobs]:
     """Jobs whose results lie in `folder`; settings by their names without the prefix."""
     environment = {f"SPORTIV_{name.upper()}": value for name, value in settings.items()}
-    read = Settings.read({"SPORTIV_RESULTS_DIR": str(folder), **environment})
+    read = Settings.read({"SPORTIV_RESULTS_DIR": str(folder), "SPORTIV_CACHE": "0", **environment})
     table = small_table()
 
     def make_pool(listener: Listener) -> ThreadPool:

@@ -67,6 +67,7 @@ class Server:
             "SPORTIV_RESULTS_DIR": str(self.results),
             "SPORTIV_LOG_DIR": str(self.logs),
             "SPORTIV_LOG_KEEP": "1",
+            "SPORTIV_CACHE": "0",
             "SPORTIV_WORKERS": str(WORKERS),
             "SPORTIV_JOB_TIMEOUT": str(JOB_TIMEOUT),
             "SPORTIV_DRAIN_TIMEOUT": "5",
