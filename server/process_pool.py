@@ -484,6 +484,7 @@ class ProcessPool:
     def _stop_workers(self) -> None:
         """Ask every worker to leave; kill those that are still there at `_close_by`."""
         for worker in self._staff.workers:
+            worker.leaving = True
             self._pipes.post(worker, Stop())
         self._pipes.send()
         while self._staff.workers and (left := self._close_by - time.monotonic()) > 0:

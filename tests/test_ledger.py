@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -18,7 +19,7 @@ from msgspec import structs
 from server.errors import StorageError
 from server.job_state import JobState
 from server.ledger import Ledger
-from server.ledger_schema import Ending, JobRecord
+from server.ledger_schema import Ending, JobRecord, NewJob
 from server.settings import Durability
 
 DEADLINE = 30.0
@@ -546,3 +547,65 @@ def test_a_file_of_a_newer_version_is_not_touched(path: Path) -> None:
         Ledger(path, Durability.PROCESS),
     ):
         pass
+
+
+# -- batches and keys -----------------------------------------------------------------
+
+
+def new_job(**marks: Any) -> NewJob:
+    fields = {"statistic": "mean", "request": "{}", "fingerprint": "f", "accepted_at": 1.0}
+    return NewJob(**fields | marks)
+
+
+def test_jobs_of_a_batch_follow_each_other_and_know_the_first(ledger: Ledger) -> None:
+    accept(ledger)
+    assert list(ledger.accept_all([new_job()] * 3, is_batch=True)) == [2, 3, 4]
+    assert accept(ledger) == 5
+    assert ledger.of_batch(2) == [(job_id, JobState.QUEUED) for job_id in (2, 3, 4)]
+    assert ledger.of_batch(3) == []
+    records = [ledger.record(job_id) for job_id in range(1, 6)]
+    assert [record and record.batch for record in records] == [None, 2, 2, 2, None]
+
+
+def test_a_batch_that_the_disk_refuses_leaves_nothing(ledger: Ledger, path: Path) -> None:
+    accept(ledger)
+    kept = path.rename(path.with_name("kept"))
+    with pytest.raises(StorageError):
+        ledger.accept_all([new_job()] * 100, is_batch=True)
+    kept.rename(path)
+    assert list(ledger.accept_all([new_job()] * 2, is_batch=True)) == [2, 3]
+
+
+def test_batches_from_many_threads_are_each_whole(ledger: Ledger) -> None:
+    with ThreadPoolExecutor(8) as clients:
+        sizes = [1 + number * 37 % 900 for number in range(60)]
+        found = list(
+            clients.map(lambda n: ledger.accept_all([new_job()] * n, is_batch=True), sizes)
+        )
+    assert [len(ids) for ids in found] == sizes
+    everything = sorted(job_id for ids in found for job_id in ids)
+    assert everything == list(range(1, sum(sizes) + 1))
+    for ids in found:
+        assert [job_id for job_id, _ in ledger.of_batch(ids[0])] == list(ids)
+
+
+def test_a_key_finds_its_first_job_as_long_as_that_is_kept(ledger: Ledger) -> None:
+    accept(ledger)
+    ledger.accept_all([new_job(idempotency_key="k", request_digest="d", cached_from=1)] * 2)
+    found = ledger.with_key("k")
+    assert found is not None
+    assert (found.id, found.request_digest, found.cached_from) == (2, "d", 1)
+    assert ledger.with_key("other") is None
+    ledger.end([ending(2), ending(3)])
+    ledger.remove([2, 3])
+    assert ledger.with_key("k") is None
+
+
+def test_a_list_can_be_cut_by_state_and_statistic(ledger: Ledger) -> None:
+    ledger.accept_all([new_job(statistic=name) for name in ("a", "b", "a", "b")])
+    ledger.end([ending(1), ending(2)])
+    done = {JobState.DONE}
+    assert [job_id for job_id, _ in ledger.states(0, 10, states=done)] == [1, 2]
+    assert [job_id for job_id, _ in ledger.states(0, 10, statistic="b")] == [2, 4]
+    assert ledger.states(0, 10, states=done, statistic="a") == [(1, JobState.DONE)]
+    assert ledger.states(0, 10, states=()) == []
