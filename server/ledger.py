@@ -122,9 +122,17 @@ class Ledger:
 
     # -- writing ----------------------------------------------------------------------
 
-    def accept(self, statistic: str, request: str, fingerprint: str, now: float) -> int:
+    def accept(
+        self, statistic: str, request: str, fingerprint: str, now: float, **marks: Any
+    ) -> int:
         """Record one new job; as `accept_all`."""
-        job = NewJob(statistic=statistic, request=request, fingerprint=fingerprint, accepted_at=now)
+        job = NewJob(
+            statistic=statistic,
+            request=request,
+            fingerprint=fingerprint,
+            accepted_at=now,
+            **marks,
+        )
         return self.accept_all([job])[0]
 
     def accept_all(self, jobs: Sequence[NewJob], *, is_batch: bool = False) -> range:

@@ -20,7 +20,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     idempotency_key TEXT,                           -- what the client calls its request
     request_digest  TEXT,                           -- of what came with that key
     batch       INTEGER,                            -- the first job that was accepted with it
-    cached_from INTEGER                             -- the job whose answer it was given
+    cached_from INTEGER,                            -- the job whose answer it was given
+    request_id  TEXT                                -- of the request that it came with
 );
 CREATE INDEX IF NOT EXISTS not_ended ON jobs (id) WHERE state = 'queued';
 CREATE INDEX IF NOT EXISTS by_end ON jobs (ended_at) WHERE ended_at IS NOT NULL;
@@ -38,6 +39,7 @@ UPGRADES = {
         "ALTER TABLE jobs ADD COLUMN request_digest TEXT",
         "ALTER TABLE jobs ADD COLUMN batch INTEGER",
         "ALTER TABLE jobs ADD COLUMN cached_from INTEGER",
+        "ALTER TABLE jobs ADD COLUMN request_id TEXT",
     ),
 }
 """What makes a file of version n one of version n + 1."""
@@ -53,6 +55,7 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str | None = None
     request_digest: str | None = None
     cached_from: int | None = None
+    request_id: str | None = None
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +63,8 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     `checksum` is that of the result file, as `result_store.checksum` makes it; None where no
     file was written, or by a version that took none. `batch` is the number of the batch that
-    it was accepted with, `cached_from` the job whose answer it was given.
+    it was accepted with, `cached_from` the job whose answer it was given, `request_id` that of
+    the request which it came with.
     """
 
     id: int
@@ -78,6 +82,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     request_digest: str | None = None
     batch: int | None = None
     cached_from: int | None = None
+    request_id: str | None = None
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):

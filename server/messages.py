@@ -22,7 +22,10 @@ class TaskKind(StrEnum):
 
 
 class Task(msgspec.Struct, frozen=True, array_like=True):
-    """What one worker gets. `request` and `work` are JSON that the statistic understands."""
+    """What one worker gets. `request` and `work` are JSON that the statistic understands.
+
+    `request_id` is that of the client's request that the job has come with, for the log.
+    """
 
     job: int
     part: int
@@ -30,6 +33,7 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
     statistic: str
     request: msgspec.Raw
     work: msgspec.Raw
+    request_id: str = ""
 
 
 class Assign(msgspec.Struct, frozen=True, array_like=True, tag="assign"):
@@ -94,12 +98,14 @@ class Skipped(msgspec.Struct, frozen=True, array_like=True, tag="skipped"):
 class LogLine(msgspec.Struct, frozen=True, array_like=True, tag="log"):
     """One line for the server's log, perhaps with a traceback of several lines.
 
-    `level` is a level number of `logging`.
+    `level` is a level number of `logging`; `job` and `request_id` where it is about a task.
     """
 
     level: int
     text: str
     trace: str = ""
+    job: int | None = None
+    request_id: str = ""
 
 
 ToWorker = Assign | Forget | Stop

@@ -182,7 +182,8 @@ def _answer(compute: Callable[[Task], bytes], ticket: int, task: Task) -> tuple[
         reason = describe(error)
         story = _encodable("".join(_traceback(error)))[-_LONGEST_STORY:]
         place = f"job {task.job} part {task.part}"
-        return LogLine(logging.ERROR, f"{place} raised {reason}", story), Failure(ticket, reason)
+        line = LogLine(logging.ERROR, f"{place} raised {reason}", story, task.job, task.request_id)
+        return line, Failure(ticket, reason)
 
 
 def compute(

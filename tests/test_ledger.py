@@ -519,22 +519,40 @@ def test_a_ledger_whose_file_was_removed_accepts_nothing_more(ledger: Ledger, pa
         accept(ledger)
 
 
-def test_a_file_of_the_first_version_is_brought_up_to_date_and_keeps_its_jobs(path: Path) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_file_of_an_earlier_version_is_brought_up_to_date_and_keeps_its_jobs(
+    path: Path, version: int
+) -> None:
     with Ledger(path, Durability.PROCESS) as ledger:
         accept(ledger)
         accept(ledger)
         ledger.end([ending(1)])
-    with by_hand(path) as first_version:
-        for index in ("by_end", "by_key", "by_batch"):
-            first_version.execute(f"DROP INDEX {index}")
-        for column in ("checksum", "idempotency_key", "request_digest", "batch", "cached_from"):
-            first_version.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
-        first_version.execute("PRAGMA user_version = 1")
+        whole = ledger.record(1)
+    with by_hand(path) as earlier:
+        for index in ("by_key", "by_batch"):
+            earlier.execute(f"DROP INDEX {index}")
+        for column in ("idempotency_key", "request_digest", "batch", "cached_from", "request_id"):
+            earlier.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
+        if version == 1:
+            earlier.execute("ALTER TABLE jobs DROP COLUMN checksum")
+            earlier.execute("DROP INDEX by_end")
+        earlier.execute(f"PRAGMA user_version = {version}")
     with Ledger(path, Durability.PROCESS) as ledger:
         assert ids(ledger.unfinished()) == [2]
         (ended,) = ledger.ended(0, 10)
-        assert ended.checksum is None
+        assert ended == whole
+        assert (ended.checksum, ended.request_id) == (None, None)
         assert accept(ledger) == 3
+    with by_hand(path) as now:
+        assert now.execute("PRAGMA user_version").fetchone() == (3,)
+
+
+def test_a_job_keeps_the_id_of_the_request_that_it_came_with(path: Path) -> None:
+    with Ledger(path, Durability.PROCESS) as ledger:
+        job_id = ledger.accept("best5", "{}", "f", 0.0, request_id="the-client.s_1")
+    with Ledger(path, Durability.PROCESS) as ledger:
+        (resumed,) = ledger.unfinished()
+        assert (resumed.id, resumed.request_id) == (job_id, "the-client.s_1")
 
 
 def test_a_file_of_a_newer_version_is_not_touched(path: Path) -> None:

@@ -27,7 +27,7 @@ from server.messages import (
 )
 
 TASK = Task(
-    7, 2, TaskKind.PARTIAL, "best5", msgspec.Raw(b'{"question":"Q"}'), msgspec.Raw(b"[1,2]")
+    7, 2, TaskKind.PARTIAL, "best5", msgspec.Raw(b'{"question":"Q"}'), msgspec.Raw(b"[1,2]"), "r-1"
 )
 TO_WORKER: list[ToWorker] = [Assign(3, TASK), Forget(3), Stop()]
 FROM_WORKER: list[FromWorker] = [
@@ -40,6 +40,7 @@ FROM_WORKER: list[FromWorker] = [
     Grown(2**29),
     LogLine(20, "ready"),
     LogLine(40, "failed", "line 1\nline 2"),
+    LogLine(40, "failed", "line 1", 7, "r-1"),
 ]
 
 
@@ -107,7 +108,7 @@ def test_a_message_is_an_array_that_begins_with_its_kind() -> None:
     assert msgspec.json.decode(encode(Assign(3, TASK))) == [
         "assign",
         3,
-        [7, 2, "partial", "best5", {"question": "Q"}, [1, 2]],
+        [7, 2, "partial", "best5", {"question": "Q"}, [1, 2], "r-1"],
     ]
 
 
