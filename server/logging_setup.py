@@ -1,10 +1,11 @@
-"""The server's log: one rotating file, times in GMT, every value escaped.
+"""The server's log: one rotating file, as text or JSON, times in GMT, every value escaped.
 
 Only the server process writes the file; workers send their lines through their pipes. A
 fault in writing the log (a full disk, say) is never an error of what is being logged.
 """
 
 import contextlib
+import json
 import logging
 import queue
 import threading
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import Any
 
 from server.errors import StartError
 
@@ -24,6 +26,7 @@ BATCH_SECONDS = 0.05
 """How long a line may wait for others before all are written."""
 
 _ROOT = "sportiv"
+_encode = json.JSONEncoder(default=str).encode
 _ESCAPES = {
     code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) != "\n"
 }
@@ -40,18 +43,56 @@ def _slowly(text: str) -> str:
     return text.translate(_ESCAPES)
 
 
+def fields(**values: object) -> dict[str, Any]:
+    """For `extra=`: what a line is about, name by name; what is None or empty is left out.
+
+    They are fields of a JSON line. A line of text ends with the `request_id` in brackets.
+    """
+    return {"fields": {name: value for name, value in values.items() if value not in (None, "")}}
+
+
 class LogFormatter(logging.Formatter):
-    """`2026-01-31T23:59:59.123Z LEVEL text`, with tracebacks on marked lines below."""
+    """`2026-01-31T23:59:59.123Z LEVEL text [request id]`, tracebacks on marked lines below."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line, and its traceback, if any, as lines that begin with `|`."""
-        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         text = escape(record.getMessage())
-        line = f"{moment}.{int(record.msecs):03d}Z {record.levelname} {text}"
-        trace = getattr(record, "trace", "")
+        if request_id := getattr(record, "fields", {}).get("request_id"):
+            text += f" [{escape(request_id)}]"
+        line = f"{_moment(record)} {record.levelname} {text}"
+        return "\n  | ".join([line, *map(escape, self._trace(record).splitlines())])
+
+    def _trace(self, record: logging.LogRecord) -> str:
+        trace: str = getattr(record, "trace", "")
         if record.exc_info:
             trace += self.formatException(record.exc_info)
-        return "\n  | ".join([line, *map(escape, trace.splitlines())])
+        return trace
+
+
+class JsonFormatter(LogFormatter):
+    """One JSON object a line: `time`, `level`, `logger`, `message`, and what the line is about.
+
+    All of it is ASCII: what is not, and every control character, stands as JSON's escape.
+    A traceback is the text in `trace`.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line."""
+        line = {
+            "time": _moment(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if trace := self._trace(record):
+            line["trace"] = trace
+        return _encode(line)
+
+
+def _moment(record: logging.LogRecord) -> str:
+    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+    return f"{seconds}.{int(record.msecs):03d}Z"
 
 
 class QuietRotatingFileHandler(RotatingFileHandler):
@@ -112,25 +153,26 @@ def begin_new_log(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _open_file(folder: Path) -> logging.Handler:
+def _open_file(folder: Path, formatter: logging.Formatter) -> logging.Handler:
     file = QuietRotatingFileHandler(
         folder / LOG_NAME, maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8"
     )
-    file.setFormatter(LogFormatter())
+    file.setFormatter(formatter)
     return file
 
 
 @contextmanager
-def logging_to(folder: Path, *, keep: bool) -> Iterator[None]:
+def logging_to(folder: Path, *, keep: bool, as_json: bool = False) -> Iterator[None]:
     """Send every line of the server's loggers to the file in `folder`, for a while.
 
-    Behind what it holds with `keep`, else to a new one.
+    Behind what it holds with `keep`, else to a new one. `as_json`: as JSON lines.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not keep:
             begin_new_log(folder)
-        handler = BatchHandler(_open_file(folder))
+        formatter = JsonFormatter() if as_json else LogFormatter()
+        handler = BatchHandler(_open_file(folder, formatter))
     except OSError as error:
         raise StartError(f"the log folder {folder} cannot be used: {error}") from error
     logger = logging.getLogger(_ROOT)

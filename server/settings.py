@@ -32,6 +32,13 @@ class Durability(StrEnum):
     PROCESS = "process"
 
 
+class LogFormat(StrEnum):
+    """What a line of the log is: text for people, or a JSON object."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where the server listens."""
@@ -203,6 +210,13 @@ class Settings:
         allowed="1 or 0",
         about="Whether a start goes on in the old log instead of beginning a new one.",
         parse=_flag,
+    )
+    log_format: LogFormat = _setting(
+        "SPORTIV_LOG_FORMAT",
+        default="text",
+        allowed="text or json",
+        about="Whether a line of the log is text, or a JSON object with the same and more fields.",
+        parse=LogFormat,
     )
     workers: int = _setting(
         "SPORTIV_WORKERS",

@@ -1,5 +1,6 @@
 """Each line of the log is one line, in GMT, and a log that cannot be written harms nobody."""
 
+import json
 import logging
 import re
 import threading
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server import logging_setup
-from server.logging_setup import BACKUPS, LOG_NAME, begin_new_log, escape, logging_to
+from server.logging_setup import BACKUPS, LOG_NAME, begin_new_log, escape, fields, logging_to
 
 ANY_TEXT = st.text(st.characters())  # lone surrogates included
 
@@ -88,6 +89,64 @@ def test_a_value_cannot_forge_a_line(text: str) -> None:
     line = logging_setup.LogFormatter().format(record)
     assert "\n" not in line
     assert line.endswith(f" INFO value {escape(text)}")
+
+
+@given(ANY_TEXT)
+def test_a_request_id_ends_the_line_and_cannot_forge_one(text: str) -> None:
+    record = logging.makeLogRecord({"msg": "said", "levelname": "INFO", **fields(request_id=text)})
+    line = logging_setup.LogFormatter().format(record)
+    assert "\n" not in line
+    assert line.endswith(f" INFO said [{escape(text)}]" if text else " INFO said")
+
+
+# -- JSON -----------------------------------------------------------------------------
+
+
+@given(ANY_TEXT, ANY_TEXT)
+def test_any_text_is_told_in_json_as_it_was_on_one_line_of_ascii(text: str, value: str) -> None:
+    about = fields(reason=value)
+    record = logging.makeLogRecord({"msg": "%s", "args": (text,), "name": "sportiv.x", **about})
+    line = logging_setup.JsonFormatter().format(record)
+    assert line.isascii()
+    assert line.isprintable()
+    found = json.loads(line)
+    assert found["message"] == whole(text)
+    assert found.get("reason", "") == whole(value)
+    assert (found["level"], found["logger"]) == (record.levelname, "sportiv.x")
+
+
+def whole(text: str) -> str:
+    """`text` with two halves of a surrogate pair side by side made one character, as by JSON."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
+
+def test_a_json_line_has_its_fields_and_none_that_says_nothing(tmp_path: Path) -> None:
+    about = fields(job=7, reason=None, request_id="", ran_s=0.0, status=200)
+    with logging_to(tmp_path, keep=True, as_json=True):
+        log.info("job %d: %s", 7, "done", extra=about)
+    (line,) = map(json.loads, lines_of(tmp_path))
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("time"))
+    assert line == {
+        "level": "INFO",
+        "logger": "sportiv.test",
+        "message": "job 7: done",
+        "job": 7,
+        "ran_s": 0.0,
+        "status": 200,
+    }
+
+
+def test_a_traceback_is_a_field_of_its_json_line(tmp_path: Path) -> None:
+    with logging_to(tmp_path, keep=True, as_json=True):
+        try:
+            raise ValueError("first\nsecond \x1b")
+        except ValueError:
+            log.exception("it failed")
+        log.error("from elsewhere", extra={"trace": "line 1\nline 2"})
+    own, other = map(json.loads, lines_of(tmp_path))
+    assert own["trace"].startswith("Traceback (most recent call last):\n")
+    assert own["trace"].endswith("ValueError: first\nsecond \x1b")
+    assert other["trace"] == "line 1\nline 2"
 
 
 # -- the file -------------------------------------------------------------------------
