@@ -12,6 +12,7 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
+from server import metrics
 from server.catalogue import parse_object
 from server.errors import (
     BadRequest,
@@ -34,6 +35,7 @@ from server.http_input import (
 )
 from server.job_state import JobState
 from server.jobs import Jobs
+from server.request_log import about_request, watch_requests
 from server.stats.statistic import JobRequest, Json, Statistic
 
 MAX_BODY = 64 * 1024
@@ -50,7 +52,6 @@ RETRY_AFTER = "1"
 
 _JOB_ID = re.compile(r"(?:job_id_)?([1-9][0-9]{0,17})", re.ASCII)
 _JSON_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json", re.ASCII)
-_LONGEST_LOGGED = 2000
 
 log = logging.getLogger("sportiv.http")
 
@@ -68,6 +69,7 @@ def create_app(jobs: Jobs) -> Flask:
     app.url_map.merge_slashes = False
     app.url_map.converters["any_text"] = _AnyText
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    watch_requests(app, jobs)
 
     for statistic in jobs.catalogue.statistics.values():
         app.add_url_rule(
@@ -87,6 +89,7 @@ def create_app(jobs: Jobs) -> Flask:
         "/api/states": _states,
         "/api/categories": _categories,
         "/api/pool": _pool,
+        "/metrics": _metrics,
         "/healthz": _healthz,
         "/readyz": _readyz,
     }
@@ -108,7 +111,6 @@ def create_app(jobs: Jobs) -> Flask:
         methods=["DELETE"],
     )
     app.register_error_handler(Exception, _on_error)
-    app.after_request(_log_request)
     return app
 
 
@@ -132,7 +134,8 @@ def _submit(jobs: Jobs, statistic: Statistic) -> Response:
         raise ShuttingDown
     g.body = body = _body()
     key = idempotency_key(request.headers.get("Idempotency-Key"))
-    job_id = jobs.submit(statistic, jobs.catalogue.request(statistic, body), key)
+    wanted = jobs.catalogue.request(statistic, body)
+    job_id = jobs.submit(statistic, wanted, key, request_id=g.request_id)
     g.job_id = job_id
     location = {"Location": f"/api/get_results/{job_id}"}
     wait = preferred_wait(request.headers.get("Prefer"))
@@ -152,7 +155,7 @@ def _submit_batch(jobs: Jobs) -> Response:
         _wanted(jobs, place, fields)
         for place, fields in enumerate(batch_items(parse_object(body), MOST_IN_BATCH))
     ]
-    ids = list(jobs.submit_all(wanted, key, is_batch=True))
+    ids = list(jobs.submit_all(wanted, key, is_batch=True, request_id=g.request_id))
     g.job_id = ids[0]
     headers = {"Location": f"/api/batch/{ids[0]}", "Retry-After": RETRY_AFTER}
     accepted = {"batch_id": ids[0], "job_ids": ids, "status": "running"}
@@ -284,6 +287,10 @@ def _pool(jobs: Jobs) -> Response:
     return _done(jobs.describe_pool())
 
 
+def _metrics(jobs: Jobs) -> Response:
+    return Response(jobs.metrics.text(), content_type=metrics.CONTENT_TYPE)
+
+
 def _healthz(jobs: Jobs) -> Response:
     if trouble := jobs.storage_trouble:
         return _unavailable(f"degraded: {trouble}")
@@ -303,21 +310,23 @@ def _unavailable(reason: str) -> Response:
     return _answer(_error_body(reason), HTTPStatus.SERVICE_UNAVAILABLE)
 
 
-# -- errors and the log ---------------------------------------------------------------
+# -- errors -----------------------------------------------------------------------
 
 
 def _on_error(error: Exception) -> Response:
     """The answer to any error, in the one shape that all have."""
     match error:
         case ShuttingDown():
-            log.error("refused after the shutdown began: %s %s", request.method, request.path)
+            where = request.method, request.path
+            log.error("refused after the shutdown began: %s %s", *where, extra=about_request())
             status, body = error.status, {"job_id": -1} | _error_body(str(error))
         case SportivError():
             status, body = error.status, _error_body(str(error))
         case HTTPException():
             status, body = error.code or 500, _error_body(_http_reason(error))
         case _:
-            log.error("%s %s failed", request.method, request.path, exc_info=error)
+            where = request.method, request.path
+            log.error("%s %s failed", *where, exc_info=error, extra=about_request())
             status, body = 500, _error_body("the server has made a mistake; its log says more")
     answer = _answer(body, status)
     if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.INSUFFICIENT_STORAGE):
@@ -340,17 +349,3 @@ def _http_reason(error: HTTPException) -> str:
         allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
         return f"{request.method} is not allowed at {request.path}; allowed: {allowed}"
     return error.description or error.name
-
-
-def _log_request(answer: Response) -> Response:
-    body = g.get("body", b"")
-    job = g.get("job_id")
-    log.info(
-        "%s %s %s%s -> %d",
-        request.method,
-        request.full_path if request.query_string else request.path,
-        body[:_LONGEST_LOGGED].decode("utf-8", "backslashreplace"),
-        "" if job is None else f" job {job}",
-        answer.status_code,
-    )
-    return answer

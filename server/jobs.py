@@ -30,8 +30,10 @@ from server.gathering import Gathering
 from server.job_state import JobState
 from server.job_view import batch_of, described, listed, running_content
 from server.ledger import Ledger
-from server.ledger_schema import JobRecord
+from server.ledger_schema import JobRecord, NewJob
 from server.live_jobs import Job, LiveJobs, error_content
+from server.logging_setup import fields
+from server.metrics import Figures, Metrics
 from server.pool import Pool, TimeLimit
 from server.result_store import RUNNING, ResultStore, checksum
 from server.result_writer import ResultWriter
@@ -66,8 +68,10 @@ class Jobs:
         settings: Settings,
     ) -> None:
         self.catalogue = catalogue
+        self.metrics = Metrics(self._figures)
         cache = AnswerCache() if settings.cache else None
-        self.live = LiveJobs(catalogue.table.fingerprint, self._release, cache)
+        fingerprint = catalogue.table.fingerprint
+        self.live = LiveJobs(fingerprint, self._release, self.metrics.observe_job, cache)
         self._ledger = ledger
         self._store = store
         self._settings = settings
@@ -90,9 +94,16 @@ class Jobs:
 
     # -- clients ----------------------------------------------------------------------
 
-    def submit(self, statistic: Statistic, request: JobRequest, key: str | None = None) -> int:
+    def submit(
+        self,
+        statistic: Statistic,
+        request: JobRequest,
+        key: str | None = None,
+        *,
+        request_id: str = "",
+    ) -> int:
         """Accept a job; its id. As `submit_all`."""
-        return self.submit_all([(statistic, request)], key)[0]
+        return self.submit_all([(statistic, request)], key, request_id=request_id)[0]
 
     def submit_all(
         self,
@@ -100,10 +111,12 @@ class Jobs:
         key: str | None = None,
         *,
         is_batch: bool = False,
+        request_id: str = "",
     ) -> Sequence[int]:
         """Accept jobs, all or none; their ids, once each is certain to end in one final state.
 
         A client's `key` that came before with the same requests gives the jobs of that time.
+        `request_id` goes along with them: into the ledger, and every line of the log about them.
         Raises BadRequest, KeyReused (it came with others), ShuttingDown, QueueFull, NoWorkers or
         StorageError; then nothing is kept and no id used.
         """
@@ -111,13 +124,15 @@ class Jobs:
         submissions = [Submission.of(table, statistic, request) for statistic, request in wanted]
         for each in submissions:
             each.check_time_limit(self._settings.job_timeout)
+        marks: dict[str, Any] = {"request_id": request_id or None}
         if key is None:
-            return self._accept(submissions, is_batch)
+            return self._accept(submissions, is_batch, marks)
         digest = digest_of(submissions)
         with self._key_locks[hash(key) % len(self._key_locks)]:
             earlier = self._ledger.with_key(key)
             if earlier is None:
-                return self._accept(submissions, is_batch, key, digest)
+                marks |= {"idempotency_key": key, "request_digest": digest}
+                return self._accept(submissions, is_batch, marks)
         if earlier.request_digest != digest or (earlier.batch is not None) != is_batch:
             raise KeyReused(
                 f"the Idempotency-Key came with another request before: job {earlier.id}"
@@ -130,12 +145,10 @@ class Jobs:
         self,
         submissions: Sequence[Submission],
         is_batch: bool,
-        key: str | None = None,
-        digest: str | None = None,
+        marks: dict[str, Any],
     ) -> Sequence[int]:
         answers = [self._earlier_answer(each) for each in submissions]
         now, fingerprint = time.time(), self.catalogue.table.fingerprint
-        marks = {"idempotency_key": key, "request_digest": digest}
         new = [
             each.new_job(fingerprint, now, cached_from=answer and answer[0], **marks)
             for each, answer in zip(submissions, answers, strict=True)
@@ -146,8 +159,8 @@ class Jobs:
         except BaseException:
             self._release(len(new))
             raise
-        for job_id, each, answer in zip(ids, submissions, answers, strict=True):
-            job = self._job(job_id, each)
+        for record, job_id, each, answer in zip(new, ids, submissions, answers, strict=True):
+            job = self._job(job_id, each, record)
             if answer is None:
                 self.live.run(job)
             else:
@@ -289,6 +302,19 @@ class Jobs:
             "fingerprint": self.catalogue.table.fingerprint,
         }
 
+    def _figures(self) -> Figures:
+        workers, counts = self._pool.workers(), self._pool.counts()
+        return Figures(
+            jobs_unfinished=self.unfinished,
+            jobs_waiting=sum(job.state is JobState.QUEUED for job in self.live),
+            tasks_waiting=self._pool.waiting(),
+            workers_alive=len(workers),
+            workers_busy=sum(worker.job is not None for worker in workers),
+            result_locks=len(self.live.locks),
+            workers_replaced=counts.replaced,
+            tasks_retried=counts.retried,
+        )
+
     @property
     def can_compute(self) -> bool:
         """Whether at least one worker is ready, or none is wanted any more."""
@@ -380,9 +406,12 @@ class Jobs:
             request = msgspec.Raw(record.request.encode())
             nothing = Gathering([], merges=False, ahead=0)
             unrunnable = Job(record.id, record.statistic, request, nothing, TimeLimit(0.0))
+            unrunnable.request_id = record.request_id or ""
+            unrunnable.accepted_at = record.accepted_at
             self.live.fail(unrunnable, reason)
         else:
-            log.info("job %d: taken up again", record.id)
+            told = fields(job=job.id, statistic=job.statistic, request_id=job.request_id)
+            log.info("job %d: taken up again", job.id, extra=told)
             self.live.run(job)
 
     def _planned_again(self, record: JobRecord) -> Job:
@@ -390,9 +419,10 @@ class Jobs:
         if statistic is None:
             raise BadRequest(f"there is no statistic {record.statistic!r} any more")
         request = self.catalogue.request(statistic, record.request)
-        return self._job(record.id, Submission.of(self.catalogue.table, statistic, request))
+        submission = Submission.of(self.catalogue.table, statistic, request)
+        return self._job(record.id, submission, record)
 
-    def _job(self, job_id: int, submission: Submission) -> Job:
+    def _job(self, job_id: int, submission: Submission, record: NewJob | JobRecord) -> Job:
         ahead = PARTS_AHEAD * self._settings.workers
         merges = submission.statistic.merge is not None
         return Job(
@@ -404,4 +434,6 @@ class Jobs:
             self._settings.max_attempts,
             submission.request.priority,
             None if submission.is_drawn else submission.question,
+            record.request_id or "",
+            record.accepted_at,
         )

@@ -18,6 +18,7 @@ from server.end_recorder import EndRecorder
 from server.gathering import Gathering, Step, TooMuchKept
 from server.job_state import JobState, change
 from server.ledger_schema import Ending
+from server.logging_setup import fields
 from server.messages import Task, TaskKind
 from server.pool import Attempt, Order, Outcome, Pool, TimeLimit
 from server.result_locks import ResultLocks
@@ -39,6 +40,8 @@ class Job:
     max_attempts: int = 1
     priority: int = PRIORITY
     question: tuple[str, bytes] | None = None  # what others may ask too and be given this answer
+    request_id: str = ""  # of the request that it came with
+    accepted_at: float = 0.0
     state: JobState = JobState.QUEUED
     started_at: float | None = None
     attempts: list[Attempt] = field(default_factory=list)
@@ -48,21 +51,35 @@ class Job:
     ended: threading.Event | None = None  # made by who waits first
 
 
+Observer = Callable[[Job, JobState, float], None]
+"""Hears of a job, the state that it has come into, and when, in seconds since 1970."""
+
+
+def _look_away(job: Job, state: JobState, moment: float) -> None:
+    """The observer where nobody wants to know."""
+
+
 class LiveJobs:
     """Every job that has not ended, by id. Safe for any number of threads.
 
     Is the pool's listener, and hears from the writer and the recorder, which it borrows as it
-    does the pool. `on_end()` is called after each job that has ended for everyone. What is
-    done goes into the `cache`, if there is one.
+    does the pool. `on_end()` is called after each job that has ended for everyone, and
+    `observe(job, state, moment)` once for each state that a job comes into. What is done
+    goes into the `cache`, if there is one.
     """
 
     def __init__(
-        self, fingerprint: str, on_end: Callable[[], None], cache: AnswerCache | None = None
+        self,
+        fingerprint: str,
+        on_end: Callable[[], None],
+        observe: Observer = _look_away,
+        cache: AnswerCache | None = None,
     ) -> None:
         self.locks = ResultLocks()
         self.cache = cache
         self._fingerprint = fingerprint
         self._on_end = on_end
+        self._observe = observe
         self._jobs: dict[int, Job] = {}  # single operations on it are atomic
         self._lock = threading.Lock()  # guards every job's `gathering`, `state` and `ending`
         self._pool: Pool
@@ -91,6 +108,7 @@ class LiveJobs:
         """End a job with the answer that an earlier one has had to the same question."""
         self._track(job)
         job.state, job.started_at = change(job.state, JobState.RUNNING), time.time()
+        self._observe(job, JobState.RUNNING, job.started_at)
         self._finish(job, JobState.DONE, content, None)
 
     def wait(self, job: Job, seconds: float) -> bool:
@@ -117,10 +135,12 @@ class LiveJobs:
         self.locks.add(job.id)
         self._jobs[job.id] = job
         self._writer.expect(job.id)
+        self._observe(job, JobState.QUEUED, job.accepted_at)
 
     def _send(self, job: Job, steps: Iterable[Step]) -> None:
         for step in steps:
-            task = Task(job.id, step.number, step.kind, job.statistic, job.request, step.work)
+            kind, work = step.kind, step.work
+            task = Task(job.id, step.number, kind, job.statistic, job.request, work, job.request_id)
             try:
                 self._pool.submit(Order(task, job.time_limit, job.max_attempts, job.priority))
             except ValueError as error:
@@ -139,10 +159,13 @@ class LiveJobs:
         job = self._jobs.get(task.job)
         if job is None or job.state is not JobState.QUEUED:
             return
-        with self._lock:  # a client may cancel it just now
-            if job.state is JobState.QUEUED:
+        with self._lock:
+            begins = job.state is JobState.QUEUED  # else a client has cancelled it just now
+            if begins:
                 job.state = change(job.state, JobState.RUNNING)
                 job.started_at = time.time()
+        if begins:
+            self._observe(job, JobState.RUNNING, time.time())
 
     def task_ended(self, outcome: Outcome) -> None:
         """A task of a job has ended: gather its partial, or end the job."""
@@ -200,9 +223,23 @@ class LiveJobs:
         Not one that failed or was cancelled. Computed again after a crash, it might end
         otherwise, so nobody hears of its end before the ledger.
         """
+        self._log_end(ending)
         if ending.state is JobState.DONE:
             self._publish(ending)
         self._recorder.put(ending)
+
+    def _log_end(self, ending: Ending) -> None:
+        job, started = self._jobs[ending.id], ending.started_at
+        about = fields(
+            job=job.id,
+            statistic=job.statistic,
+            state=ending.state,
+            reason=ending.reason,
+            request_id=job.request_id,
+            waited_s=round((started or ending.ended_at) - job.accepted_at, 6),
+            ran_s=None if started is None else round(ending.ended_at - started, 6),
+        )
+        log.info("job %d: %s", job.id, ending.reason or ending.state, extra=about)
 
     def on_recorded(self, endings: Sequence[Ending]) -> None:
         """The ledger knows these ends: memory may forget the jobs."""
@@ -213,6 +250,7 @@ class LiveJobs:
 
     def _publish(self, ending: Ending) -> None:
         job = self._jobs[ending.id]
+        self._observe(job, ending.state, ending.ended_at)  # first: who reads of an end finds it
         with self._lock:
             job.end = ending
             job.state = change(job.state, ending.state)

@@ -106,6 +106,17 @@ class WorkerInfo(msgspec.Struct, frozen=True):
     memory: int
 
 
+class PoolCounts(msgspec.Struct, frozen=True):
+    """What has happened in a pool since it was whole for the first time.
+
+    `replaced` are workers that have become ready in the place of others; `retried` are
+    attempts at tasks after one that cost a worker's life.
+    """
+
+    replaced: int
+    retried: int
+
+
 class Listener(Protocol):
     """Who hears from a pool. Called from the pool's own threads, so each call is short."""
 
@@ -144,6 +155,9 @@ class Pool(Protocol):
 
     def waiting(self) -> int:
         """How many tasks no worker has yet."""
+
+    def counts(self) -> PoolCounts:
+        """How often workers were replaced and tasks tried again."""
 
     def close(self, timeout: float) -> None:
         """End every worker: gently within `timeout` seconds, then by force."""

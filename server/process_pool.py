@@ -34,6 +34,7 @@ from server.crew import LONGEST_BACKOFF, Crew, Worker, is_exiting
 from server.deadlines import Deadline, JobEnds, deadline_of
 from server.errors import StartError
 from server.fork_server import ForkServer
+from server.logging_setup import fields
 from server.memory import in_words, private_memory
 from server.messages import (
     Assign,
@@ -52,7 +53,7 @@ from server.messages import (
     Unfit,
 )
 from server.pipes import Pipes, decoded
-from server.pool import Attempt, Listener, Order, Outcome, WorkerInfo, check_length
+from server.pool import Attempt, Listener, Order, Outcome, PoolCounts, WorkerInfo, check_length
 from server.scheduler import Assignment, OutOfStep, Scheduler
 from server.staff import Staff
 
@@ -108,7 +109,8 @@ class ProcessPool:
         self._start_error: str | None = None
         self._failed = False  # the supervisor has, and there is no worker any more
         self._close_by = math.inf
-        # Supervisor thread only, from here on; `workers` and `waiting` look without touching.
+        # Supervisor thread only, from here on; `workers`, `waiting`, `counts` only look.
+        self._replaced = self._retried = 0
         self._scheduler: Scheduler[_Pending, Worker] = Scheduler(
             lambda pending: (pending.order.task.job, pending.order.priority)
         )
@@ -180,6 +182,10 @@ class ProcessPool:
     def waiting(self) -> int:
         """How many tasks no worker has yet."""
         return self._scheduler.waiting() + len(self._inbox)
+
+    def counts(self) -> PoolCounts:
+        """How often workers were replaced and tasks tried again."""
+        return PoolCounts(self._replaced, self._retried)
 
     def close(self, timeout: float) -> None:
         """End every worker: gently within `timeout` seconds, then by force.
@@ -349,8 +355,9 @@ class ProcessPool:
             case Unfit(reason):
                 log.error("worker %d cannot start: %s", worker.pid, reason)
                 self._give_up_start(reason)
-            case LogLine(level, text, trace):
-                log.log(level, "worker %d: %s", worker.pid, text, extra={"trace": trace})
+            case LogLine(level, text, trace, job, request_id):
+                about = fields(worker=worker.pid, job=job, request_id=request_id)
+                log.log(level, "worker %d: %s", worker.pid, text, extra=about | {"trace": trace})
 
     def _settle(self, worker: Worker, ticket: int) -> _Pending | None:
         """The task that the worker's answer ends; None where another worker has it now."""
@@ -385,6 +392,7 @@ class ProcessPool:
         self._scheduler.add_worker(worker)
         if retired := self._staff.on_ready(worker):
             self._let_go(retired)
+        self._replaced += self._settled.is_set()
         if self._staff.whole:
             self._settled.set()
 
@@ -430,11 +438,15 @@ class ProcessPool:
         pending.attempts += (attempt,)
         task, tries = pending.order.task, len(pending.attempts)
         story = f"{attempt.cause}, {attempt.stage}"
-        log.warning("job %d part %d attempt %d: %s", task.job, task.part, tries, story)
+        about = fields(
+            worker=attempt.pid, job=task.job, statistic=task.statistic, request_id=task.request_id
+        )
+        log.warning("job %d part %d attempt %d: %s", task.job, task.part, tries, story, extra=about)
         if tries >= pending.order.max_attempts:
             reason = f"its worker died in each of {tries} attempts; in the last, {attempt.cause}"
             self._end(pending, None, reason)
         else:
+            self._retried += 1
             self._scheduler.submit_next(pending)
 
     def _give_up_start(self, reason: str) -> None:

@@ -156,7 +156,7 @@ class ResultWriter:
         except OSError as error:
             self._on_refusal(answer, error)
         else:
-            self._tell(msgspec.structs.replace(ending, checksum=checksum(answer.content)))
+            self._on_ended(msgspec.structs.replace(ending, checksum=checksum(answer.content)))
 
     def _on_refusal(self, answer: Answer, error: OSError) -> None:
         """Try again a little later, or give the job up when that has gone on for long."""
@@ -172,10 +172,6 @@ class ResultWriter:
         self._locks.discard(job_id)
         reason = f"storage: its result cannot be written: {error.strerror or error}"
         ending = msgspec.structs.replace(answer.ending, state=JobState.FAILED, reason=reason)
-        self._tell(ending)
-
-    def _tell(self, ending: Ending) -> None:
-        log.info("job %d: %s", ending.id, ending.reason or ending.state)
         self._on_ended(ending)
 
     def _write_running(self, now: float) -> None:

@@ -21,7 +21,7 @@ from server.pool import Listener
 from server.process_pool import ProcessPool
 from server.result_store import ResultStore
 from server.result_writer import ResultWriter
-from server.settings import Backend, Durability, Settings
+from server.settings import Backend, Durability, LogFormat, Settings
 from server.shared_data import SharedRegion, attach_table
 from server.thread_pool import ThreadPool
 
@@ -39,9 +39,10 @@ def serving(settings: Settings, statistics: str, *, keep_log: bool) -> Iterator[
     the log that is there. The folder is let go last, when nobody writes to it any more.
     """
     private = _private_folder(settings.results_dir)
+    as_json = settings.log_format is LogFormat.JSON
     with (
         holding_folder(private),
-        logging_to(settings.log_dir, keep=keep_log),
+        logging_to(settings.log_dir, keep=keep_log, as_json=as_json),
         load_region(settings.data, settings.dataset) as region,
     ):
         table = attach_table(region.fd, populate=True)
@@ -53,6 +54,7 @@ def serving(settings: Settings, statistics: str, *, keep_log: bool) -> Iterator[
             return _pool(settings, listener, catalogue, region, statistics)
 
         with working(settings, private, catalogue, make_pool) as jobs:
+            jobs.metrics.shared_bytes.set(region.size)
             log.info("started with %d workers (%s)", settings.workers, settings.backend)
             yield jobs
 

@@ -16,7 +16,8 @@ from typing import Self
 
 import msgspec
 
-from server.pool import Listener, Order, Outcome, WorkerInfo, check_length
+from server.logging_setup import fields
+from server.pool import Listener, Order, Outcome, PoolCounts, WorkerInfo, check_length
 from server.stats.statistic import Statistic
 from server.table import Table
 from server.turns import Turns
@@ -55,6 +56,7 @@ class ThreadPool:
         self._changed = threading.Condition()  # guards all below
         self._waiting: Turns[Order] = Turns(lambda order: (order.task.job, order.priority))
         self._hands: list[_Hand] = []
+        self._replaced = 0
         self._closed = False
         self._over = False  # nobody hears of an outcome any more
 
@@ -100,6 +102,10 @@ class ThreadPool:
     def waiting(self) -> int:
         """How many tasks no thread has yet."""
         return len(self._waiting)
+
+    def counts(self) -> PoolCounts:
+        """How many threads were left behind with their tasks; none costs its task an attempt."""
+        return PoolCounts(self._replaced, 0)
 
     def close(self, timeout: float) -> None:
         """Let the threads leave; one that computes longer than `timeout` seconds is left behind."""
@@ -160,8 +166,10 @@ class ThreadPool:
         try:
             data = compute(self._table, self._statistics, order.task)
         except BaseException as error:  # also SystemExit: it is the task that ends, not we
-            log.error("job %d raised %s", order.task.job, describe(error), exc_info=True)
-            return Outcome(order.task, None, describe(error))
+            task, reason = order.task, describe(error)
+            about = fields(job=task.job, statistic=task.statistic, request_id=task.request_id)
+            log.error("job %d raised %s", task.job, reason, exc_info=True, extra=about)
+            return Outcome(task, None, reason)
         return Outcome(order.task, msgspec.Raw(data))
 
     def _keep_time(self) -> None:
@@ -189,6 +197,7 @@ class ThreadPool:
         for hand in hands:
             self._hands.remove(hand)
             self._add_thread()
+            self._replaced += 1
 
 
 def _describe(hand: _Hand) -> WorkerInfo:

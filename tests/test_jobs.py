@@ -9,6 +9,7 @@ import json
 import shutil
 import tempfile
 import threading
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from prometheus_client.parser import text_string_to_metric_families
 
 from server import end_recorder, housekeeper
 from server.errors import AlreadyEnded, BadRequest, QueueFull, ShuttingDown, UnknownJob
@@ -91,6 +93,15 @@ STATISTICS = {
 
 
 ALWAYS = {"now": Statistic("now", "At once.", Anything, lambda table, request, part: 1)}
+
+
+def counted(jobs: Jobs) -> Counter[str]:
+    """What the metrics say, over all labels."""
+    counts = Counter[str]()
+    for family in text_string_to_metric_families(jobs.metrics.text().decode()):
+        for sample in family.samples:
+            counts[sample.name] += int(sample.value)
+    return counts
 
 
 @dataclass
@@ -198,6 +209,8 @@ class LifeOfJobs(RuleBasedStateMachine):
         self.note_what_has_ended()
         assert all(promise.state is not None for promise in self.promises.values())
         assert len(self.served.live.locks) == 0
+        counts = counted(self.served)
+        assert counts["sportiv_jobs_accepted_total"] == counts["sportiv_jobs_ended_total"]
 
     def note_what_has_ended(self) -> None:
         """A job ends some time after its verdict, and as that says."""

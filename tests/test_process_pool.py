@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import Raw
 
 from server.channel import MAX_FRAME
 from server.errors import StartError
 from server.memory import private_memory
-from server.messages import TaskKind
-from server.pool import TimeLimit
+from server.messages import Task, TaskKind, encode
+from server.pool import Order, PoolCounts, TimeLimit
 from server.process_pool import ProcessPool
 from server.shared_data import attach_table
 from tests.support import pools
@@ -528,3 +529,31 @@ def test_what_a_worker_has_to_say_stands_in_the_servers_log(
     assert record.getMessage().endswith(": job 1 part 0 raised ValueError: of no use")
     assert int(record.getMessage().split()[1].rstrip(":")) in processes.pids()
     assert "in fail\n" in record.trace
+
+
+def test_replaced_workers_and_repeated_tasks_are_counted(processes: Bench) -> None:
+    counts = processes.pool.counts
+    assert counts() == PoolCounts(replaced=0, retried=0)
+    processes.end_worker(min(processes.pids()))  # at nothing
+    wait_until(lambda: counts() == PoolCounts(replaced=1, retried=0))
+    processes.run("leave", 3, max_attempts=3)
+    wait_until(lambda: counts() == PoolCounts(replaced=4, retried=2))
+    gate = processes.gate()
+    processes.pool.cancel(processes.submit("wait_for_file", path=gate.path, job=(job := 99)))
+    processes.submitted.discard((job, 0))
+    processes.answer("echo")
+    assert counts().retried == 2
+
+
+def test_a_workers_line_about_a_task_names_job_and_request(
+    processes: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw = Raw(encode({"value": "of no use"}))
+    task = Task(7, 0, TaskKind.WHOLE, "fail", raw, Raw(b"null"), "the-client.s_1")
+    with caplog.at_level(logging.INFO, "sportiv.pool"):
+        processes.submitted.add((7, 0))
+        processes.pool.submit(Order(task, TimeLimit(60.0), 3))
+        processes.heard.wait_for(7)
+    (record,) = (each for each in caplog.records if each.levelno == logging.ERROR)
+    assert record.fields.pop("worker") in processes.pids()
+    assert record.fields == {"job": 7, "request_id": "the-client.s_1"}

@@ -23,8 +23,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             " answer_cache result_writer end_recorder housekeeper loader"
         ),
         "process_pool thread_pool",
-        "live_jobs job_view jobs",
-        "http_input endpoints runtime",
+        "metrics live_jobs job_view jobs",
+        "http_input endpoints request_log runtime",
         "wsgi",
     )
 )
@@ -126,9 +126,10 @@ def test_an_import_is_seen_wherever_it_stands() -> None:
 
 USERS: dict[str, set[str]] = {
     "polars": {"server.ingest", "server.row_order"},
-    "flask": {"server.endpoints", "server.wsgi"},
+    "flask": {"server.endpoints", "server.request_log", "server.wsgi"},
     "werkzeug": {"server.endpoints"},
     "sqlite3": {"server.ledger"},
+    "prometheus_client": {"server.metrics"},
     "multiprocessing": set(),
     "pickle": set(),
     "gunicorn": set(),

@@ -1,0 +1,81 @@
+"""What is seen of each HTTP request: its id, its line in the log, its place in the metrics."""
+
+import logging
+import re
+import time
+import uuid
+from functools import cache, partial
+
+from flask import Flask, Response, g, request
+
+from server.jobs import Jobs
+from server.logging_setup import fields
+from server.metrics import NO_ROUTE
+
+HEADER = "X-Request-Id"
+
+_GIVEN = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_LONGEST_LOGGED = 2000
+
+log = logging.getLogger("sportiv.http")
+
+
+def watch_requests(app: Flask, jobs: Jobs) -> None:
+    """Give every request an id, `g.request_id`, and every answer that id and its line in the log.
+
+    Its time goes into the metrics of `jobs`. To be called before anything else that looks at
+    requests is added to the app: so it begins before the others, and ends after them.
+    """
+    app.before_request(_begin)
+    app.after_request(partial(_end, jobs))
+
+
+def about_request() -> dict[str, object]:
+    """The `extra=` of a line of the log about the request that is being answered."""
+    return fields(method=request.method, path=request.path, request_id=g.request_id)
+
+
+def request_id(given: str | None) -> str:
+    """The client's own id where it has given one of 1 to 64 letters, digits, `.`, `_`, `-`."""
+    return given if given and _GIVEN.fullmatch(given) else uuid.uuid4().hex
+
+
+def _begin() -> None:
+    g.begun = time.perf_counter()
+    g.request_id = request_id(request.headers.get(HEADER))
+
+
+def _end(jobs: Jobs, answer: Response) -> Response:
+    answer.headers[HEADER] = g.request_id
+    seconds = time.perf_counter() - g.begun
+    route = NO_ROUTE if request.url_rule is None else _shown(request.url_rule.rule)
+    jobs.metrics.observe_request(request.method, route, answer.status_code, seconds)
+    _log(answer, seconds)
+    return answer
+
+
+@cache
+def _shown(rule: str) -> str:
+    """A rule without its converters, as the documentation writes addresses."""
+    return re.sub(r"<\w+:", "<", rule)
+
+
+def _log(answer: Response, seconds: float) -> None:
+    body = g.get("body", b"")
+    job = g.get("job_id")
+    log.info(
+        "%s %s %s%s -> %d",
+        request.method,
+        request.full_path if request.query_string else request.path,
+        body[:_LONGEST_LOGGED].decode("utf-8", "backslashreplace"),
+        "" if job is None else f" job {job}",
+        answer.status_code,
+        extra=fields(
+            method=request.method,
+            path=request.path,
+            status=answer.status_code,
+            job=job,
+            request_id=g.request_id,
+            duration_ms=round(1000 * seconds, 3),
+        ),
+    )
