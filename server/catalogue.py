@@ -21,7 +21,7 @@ from server.errors import BadRequest, UnknownName
 from server.stats.statistic import Filters, Json, Statistic
 from server.table import MISSING, NO_YEAR, Table
 
-_VOCABULARY = {
+VOCABULARY = {
     "question": ("question", "question"),
     "other_question": ("question", "question"),
     "state": ("state", "location"),
@@ -45,7 +45,7 @@ class Catalogue:
         self.table = table
         self.statistics = statistics
         self._description = description
-        self._years = _years(table)
+        self.years = _years(table)
         self._divisions = _divisions(table)
 
     def request(self, statistic: Statistic, body: bytes | str) -> Any:
@@ -77,7 +77,7 @@ class Catalogue:
         given = {
             field: name
             for field in request.__struct_fields__
-            if field in _VOCABULARY and (name := getattr(request, field)) is not None
+            if field in VOCABULARY and (name := getattr(request, field)) is not None
         }
         known = {field: self._known(field, name) for field, name in given.items()}
         return request if known == given else msgspec.structs.replace(request, **known)
@@ -89,7 +89,7 @@ class Catalogue:
         return self._known_name(field, given)
 
     def _known_name(self, field: str, name: str) -> str:
-        what, key = _VOCABULARY[field]
+        what, key = VOCABULARY[field]
         candidate: str
         for candidate in (name, *self._description.synonyms_of(key, name)):
             if self.table.names.code(key, candidate) is not None:
@@ -116,9 +116,15 @@ class Catalogue:
     def _check_years(self, first: int, last: int) -> None:
         if first > last:
             raise BadRequest(f"years must be [from, to], but {first} is after {last}")
-        if not any(first <= year <= last for year in self._years):
-            known = f"from {self._years[0]} to {self._years[-1]}" if self._years else "none"
+        if not any(first <= year <= last for year in self.years):
+            known = f"from {self.years[0]} to {self.years[-1]}" if self.years else "none"
             raise BadRequest(f"the table has no year from {first} to {last}; it has: {known}")
+
+    def accepted_names(self, key: str) -> list[str]:
+        """Every name that requests may use for what is in the vocabulary of `key`."""
+        names: tuple[str, ...] = getattr(self.table.names, key)
+        others = (other for name in names for other in self._description.synonyms_of(key, name))
+        return list(dict.fromkeys((*names, *others)))
 
     def describe_statistics(self) -> list[Json]:
         """Every statistic with its address, its sentence and its fields."""
@@ -221,7 +227,12 @@ def parse_object(body: bytes | str) -> dict[str, Any]:
     """The JSON object in `body`; BadRequest where it is none, or not strictly JSON."""
     try:
         text = body if isinstance(body, str) else body.decode("utf-8")
-        value = json.loads(text, object_pairs_hook=_distinct, parse_constant=_no_constant)
+        value = json.loads(
+            text,
+            object_pairs_hook=_distinct,
+            parse_constant=_no_constant,
+            parse_float=_number,
+        )
         text_again = json.dumps(value, ensure_ascii=False)
         text_again.encode("utf-8")
     except UnicodeDecodeError as error:
@@ -247,6 +258,12 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in names if names.count(name) > 1)
         raise BadRequest(f"the field {_shorten(twice)!r} stands twice")
     return found
+
+
+def _number(text: str) -> int | float:
+    """A number with a fraction or an exponent; JSON has one kind of number, so 5.0 is 5."""
+    number = float(text)
+    return int(number) if number.is_integer() else number
 
 
 def _no_constant(name: str) -> None:

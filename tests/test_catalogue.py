@@ -83,6 +83,24 @@ def test_what_was_taken_once_is_taken_again(catalogue: Catalogue) -> None:
     assert catalogue.request(STATE_MEAN, msgspec.json.encode(request)) == request
 
 
+def test_a_number_without_a_fraction_is_whole_however_it_is_written(catalogue: Catalogue) -> None:
+    ways = [f'{{"question": "{OBESITY}", "priority": {seven}}}' for seven in ("7", "7.0", "0.7e1")]
+    first, *others = [catalogue.request(STATES_MEAN, way) for way in ways]
+    assert first.priority == 7
+    assert type(others[0].priority) is int
+    assert others == [first, first]
+    half = f'{{"question": "{OBESITY}", "priority": 7.5}}'
+    assert "Expected `int`, got `float`" in refusal(catalogue, half, STATES_MEAN)
+
+
+def test_every_accepted_name_is_accepted_and_listed_once(catalogue: Catalogue) -> None:
+    names = catalogue.accepted_names("location")
+    assert len(set(names)) == len(names)
+    assert {"Virgin Islands", "USVI", "U.S. Virgin Islands", "Ohio", "Guam"} <= set(names)
+    for name in names:
+        catalogue.request(STATE_MEAN, body_of(question=OBESITY, state=name))
+
+
 def test_a_name_without_values_can_be_asked_for(catalogue: Catalogue) -> None:
     asked = catalogue.request(STATE_MEAN, body_of(question=UNASKED, state="Guam"))
     assert asked == StateRequest(UNASKED, "Guam")
