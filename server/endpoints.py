@@ -14,6 +14,7 @@ from werkzeug.routing import BaseConverter
 
 from server import metrics
 from server.catalogue import parse_object
+from server.documents import PAGE_POLICY, Documents
 from server.errors import (
     BadRequest,
     BodyTooLarge,
@@ -43,9 +44,6 @@ MAX_BODY = 64 * 1024
 
 MOST_LISTED = 10_000
 """How many jobs one answer lists at most."""
-
-MOST_IN_BATCH = 1000
-"""How many jobs one batch may have."""
 
 RETRY_AFTER = "1"
 """Seconds after which a client that was refused may try again."""
@@ -95,6 +93,9 @@ def create_app(jobs: Jobs) -> Flask:
     }
     for rule, view in views.items():
         app.add_url_rule(rule, endpoint=rule, view_func=partial(view, jobs), methods=["GET"])
+    documents = Documents(jobs, longest_body=MAX_BODY)
+    for rule, document in {"/openapi.json": _openapi, "/docs": _docs}.items():
+        app.add_url_rule(rule, endpoint=rule, view_func=partial(document, documents))
     app.add_url_rule(
         "/api/batch", endpoint="batch", view_func=partial(_submit_batch, jobs), methods=["POST"]
     )
@@ -152,8 +153,7 @@ def _submit_batch(jobs: Jobs) -> Response:
     g.body = body = _body()
     key = idempotency_key(request.headers.get("Idempotency-Key"))
     wanted = [
-        _wanted(jobs, place, fields)
-        for place, fields in enumerate(batch_items(parse_object(body), MOST_IN_BATCH))
+        _wanted(jobs, place, fields) for place, fields in enumerate(batch_items(parse_object(body)))
     ]
     ids = list(jobs.submit_all(wanted, key, is_batch=True, request_id=g.request_id))
     g.job_id = ids[0]
@@ -283,6 +283,15 @@ def _categories(jobs: Jobs) -> Response:
     return _done(jobs.catalogue.categories())
 
 
+def _openapi(documents: Documents) -> Response:
+    return _answer(documents.openapi)
+
+
+def _docs(documents: Documents) -> Response:
+    headers = {"Content-Security-Policy": PAGE_POLICY}
+    return Response(documents.page, headers=headers, content_type="text/html; charset=utf-8")
+
+
 def _pool(jobs: Jobs) -> Response:
     return _done(jobs.describe_pool())
 
@@ -307,7 +316,8 @@ def _readyz(jobs: Jobs) -> Response:
 
 
 def _unavailable(reason: str) -> Response:
-    return _answer(_error_body(reason), HTTPStatus.SERVICE_UNAVAILABLE)
+    headers = {"Retry-After": RETRY_AFTER}
+    return _answer(_error_body(reason), HTTPStatus.SERVICE_UNAVAILABLE, headers)
 
 
 # -- errors -----------------------------------------------------------------------

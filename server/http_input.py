@@ -10,7 +10,11 @@ from server.job_state import JobState
 LONGEST_WAIT = 60.0
 """Seconds that a client may ask the server to wait for a job."""
 
+MOST_IN_BATCH = 100
+"""How many jobs one batch may have."""
+
 _KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
+_NUMBER = re.compile(r"[0-9.eE+-]{1,40}", re.ASCII)
 _SECONDS = re.compile(r"\d{1,6}(\.\d{1,6})?", re.ASCII)
 _PREFERENCE = re.compile(r'\s*wait\s*=\s*"?([^"\s;]*)"?\s*(;.*)?', re.ASCII | re.IGNORECASE)
 
@@ -55,9 +59,13 @@ def choice(arguments: Mapping[str, str], name: str, among: Mapping[str, T]) -> T
 def wait_of_address(arguments: Mapping[str, str]) -> float:
     """`?wait=20`: how many seconds to wait for a job; 0 where it is not there."""
     text = arguments.get("wait", "0")
-    if not _SECONDS.fullmatch(text) or float(text) > LONGEST_WAIT:
+    try:
+        seconds = float(text) if _NUMBER.fullmatch(text) else -1.0
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= LONGEST_WAIT:
         raise BadRequest(f"wait must be seconds, from 0 to {LONGEST_WAIT:g}, not {text!r}")
-    return float(text)
+    return seconds
 
 
 def preferred_wait(header: str | None) -> float:
@@ -80,7 +88,7 @@ def idempotency_key(header: str | None) -> str | None:
     return header
 
 
-def batch_items(fields: dict[str, Any], most: int) -> list[dict[str, Any]]:
+def batch_items(fields: dict[str, Any], most: int = MOST_IN_BATCH) -> list[dict[str, Any]]:
     """The requests of a batch: each an object with its `statistic`."""
     jobs = fields.get("jobs")
     if set(fields) != {"jobs"} or not isinstance(jobs, list):

@@ -285,6 +285,11 @@ class Jobs:
         return described(record, job)
 
     @property
+    def longest_job(self) -> float:
+        """How many seconds a request may give its job at most."""
+        return self._settings.job_timeout
+
+    @property
     def unfinished(self) -> int:
         """How many jobs have not ended."""
         with self._changed:

@@ -23,8 +23,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             " answer_cache result_writer end_recorder housekeeper loader"
         ),
         "process_pool thread_pool",
-        "metrics live_jobs job_view jobs",
-        "http_input endpoints request_log runtime",
+        "metrics live_jobs job_view jobs answers",
+        "http_input endpoints request_log routes openapi docs_page documents runtime",
         "wsgi",
     )
 )

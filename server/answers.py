@@ -1,0 +1,222 @@
+"""What the server answers, as types: the schemas of the API's description are made of them.
+
+An answer may hold what its type names and nothing else; a test compares each one that the
+running server gives.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from server.job_state import JobState
+from server.pool import Attempt, WorkerInfo
+
+JobId = Annotated[int, Meta(ge=1, description="The job's number.")]
+Count = Annotated[int, Meta(ge=0)]
+Seconds = Annotated[float, Meta(description="Seconds since 1970, UTC.")]
+Progress = Annotated[
+    float, Meta(ge=0, le=1, description="The share of the job's parts that are done.")
+]
+
+
+class _Answer(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A JSON object with these fields."""
+
+
+class Accepted(_Answer, tag_field="status", tag="running"):
+    """The job is accepted, and ends in exactly one final state."""
+
+    job_id: JobId
+
+
+class BatchAccepted(_Answer, tag_field="status", tag="running"):
+    """The jobs are accepted, each of which ends in exactly one final state."""
+
+    batch_id: JobId
+    job_ids: list[JobId]
+
+
+class Running(_Answer, tag_field="status", tag="running"):
+    """The job has not ended; with its progress where it has several parts."""
+
+    progress: Progress | UnsetType = UNSET
+
+
+class Result(_Answer, tag_field="status", tag="done"):
+    """The job's result."""
+
+    data: Annotated[Any, Meta(description="As the statistic's own sentence says.")]
+
+
+class Error(_Answer, tag_field="status", tag="error"):
+    """What was wrong and, where it can be said, what exists."""
+
+    reason: str
+
+
+class ShutDown(_Answer, tag_field="status", tag="error"):
+    """A job that was refused because the server is shutting down."""
+
+    job_id: Literal[-1]
+    reason: str
+
+
+class Cancelled(_Answer, tag_field="status", tag="cancelled"):
+    """The job has ended as cancelled."""
+
+    job_id: JobId
+
+
+class JobDescription(_Answer):
+    """Everything about one job."""
+
+    job_id: JobId
+    statistic: str
+    request: Annotated[dict[str, Any], Meta(description="As it was accepted, with its seed.")]
+    fingerprint: Annotated[str, Meta(description="Equal ones mean the same table.")]
+    state: JobState
+    accepted_at: Seconds
+    started_at: Seconds | None
+    ended_at: Seconds | None
+    reason: Annotated[str | None, Meta(description="Why the job did not end well.")]
+    attempts: Annotated[list[Attempt], Meta(description="Each try that cost a worker its life.")]
+    progress: Progress
+    idempotency_key: Annotated[str | None, Meta(description="What the client called it.")]
+    batch: Annotated[JobId | None, Meta(description="The batch that it came with.")]
+    cached_from: Annotated[JobId | None, Meta(description="The job whose answer it was given.")]
+    request_id: Annotated[str | None, Meta(description="Of the request that it came with.")]
+    links: Annotated[dict[str, str], Meta(description="Addresses about the job.")]
+    parts: Annotated[Count, Meta(description="While the job lives.")] | UnsetType = UNSET
+
+
+class Job(_Answer, tag_field="status", tag="done"):
+    """One job."""
+
+    data: JobDescription
+
+
+StatisticName = Annotated[str, Meta(description="The name of a statistic.")]
+
+_States = list[
+    Annotated[
+        dict[
+            Annotated[str, Meta(pattern="^job_id_[1-9][0-9]*$")],
+            Literal["running", "done", "error"],
+        ],
+        Meta(min_length=1, max_length=1),
+    ]
+]
+
+
+class Batch(_Answer):
+    """The jobs of a batch by id, each as `{"job_id_7": "done"}`; done when all have ended."""
+
+    status: Literal["running", "done"]
+    progress: Progress
+    data: _States
+
+
+class JobList(_Answer, tag_field="status", tag="done"):
+    """Jobs by id, each as `{"job_id_7": "done"}`."""
+
+    data: _States
+    next: Annotated[str, Meta(description="The address that goes on.")] | UnsetType = UNSET
+
+
+class JobCount(_Answer, tag_field="status", tag="done"):
+    """How many jobs have not ended, under both names that clients use."""
+
+    data: Count
+    num_jobs: Count
+
+
+class Draining(_Answer):
+    """Whether accepted jobs remain (`running`) or all have ended (`done`)."""
+
+    status: Literal["running", "done"]
+
+
+class Field(_Answer):
+    """A field of a statistic's requests."""
+
+    name: str
+    type: str
+    required: bool
+
+
+class StatisticDescription(_Answer):
+    """A statistic: where it is asked for, and with what."""
+
+    name: str
+    path: str
+    summary: str
+    fields: list[Field]
+
+
+class StatisticList(_Answer, tag_field="status", tag="done"):
+    """Every statistic."""
+
+    data: list[StatisticDescription]
+
+
+class QuestionDescription(_Answer):
+    """A question of the table, and its rows that have a value."""
+
+    question: str
+    rows: Count
+    years: list[int]
+    direction: Annotated[Literal["low", "high"], Meta(description="What is better.")]
+
+
+class QuestionList(_Answer, tag_field="status", tag="done"):
+    """Every question of the table."""
+
+    data: list[QuestionDescription]
+
+
+class NameList(_Answer, tag_field="status", tag="done"):
+    """Names, in order."""
+
+    data: list[str]
+
+
+class CategoryDescription(_Answer):
+    """A category and its strata."""
+
+    category: str
+    strata: list[str]
+
+
+class CategoryList(_Answer, tag_field="status", tag="done"):
+    """Every category of the table."""
+
+    data: list[CategoryDescription]
+
+
+class PoolDescription(_Answer):
+    """The workers, and how much waits for them."""
+
+    backend: str
+    workers: list[WorkerInfo]
+    queued_jobs: Count
+    waiting_tasks: Count
+    unfinished_jobs: Count
+    result_locks: Count
+    fingerprint: str
+
+
+class PoolAnswer(_Answer, tag_field="status", tag="done"):
+    """The pool as it is now."""
+
+    data: PoolDescription
+
+
+class Healthy(_Answer, tag_field="status", tag="ok"):
+    """All is well."""
+
+
+class Degraded(_Answer, tag_field="status", tag="degraded"):
+    """Jobs are computed, but not as they should be."""
+
+    reason: str
