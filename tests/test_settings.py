@@ -10,7 +10,7 @@ import pytest
 
 from server.errors import SettingError
 from server.machine import Machine
-from server.settings import ROOT, Address, Backend, Durability, Settings, Variable
+from server.settings import ROOT, Address, Backend, Durability, LogFormat, Settings, Variable
 
 RIGHT: dict[str, dict[str, Any]] = {
     "SPORTIV_BIND": {
@@ -23,6 +23,7 @@ RIGHT: dict[str, dict[str, Any]] = {
     "SPORTIV_RESULTS_DIR": {"/results": Path("/results")},
     "SPORTIV_LOG_DIR": {"/logs": Path("/logs")},
     "SPORTIV_LOG_KEEP": {"1": True, "true": True, "YES": True, "0": False, "off": False},
+    "SPORTIV_LOG_FORMAT": {"text": LogFormat.TEXT, "json": LogFormat.JSON},
     "SPORTIV_WORKERS": {"1": 1, "7": 7, "1024": 1024},
     "SPORTIV_BACKEND": {"thread": Backend.THREAD, "process": Backend.PROCESS},
     "SPORTIV_THREADS": {"1": 1, "256": 256},
@@ -46,6 +47,7 @@ RIGHT: dict[str, dict[str, Any]] = {
 WRONG: dict[str, tuple[str, ...]] = {
     "SPORTIV_BIND": ("5000", ":5000", "localhost", "localhost:", "h:0", "h:65536", "h:-1", "h:٣"),
     "SPORTIV_LOG_KEEP": ("2", "maybe", " "),
+    "SPORTIV_LOG_FORMAT": ("JSON", "xml", " "),
     "SPORTIV_WORKERS": ("0", "-1", "1025", "1.5", "two", "1e2", " ", "9" * 5000),
     "SPORTIV_BACKEND": ("Process", "dask", "processes"),
     "SPORTIV_THREADS": ("0", "257", "x"),
