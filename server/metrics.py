@@ -150,7 +150,19 @@ class Metrics:
 
     def text(self) -> bytes:
         """All metrics, in Prometheus's text format."""
-        return generate_latest(self._registry)
+        return generate_latest(_WithoutBirthdays(self._registry))
+
+
+class _WithoutBirthdays(Collector):
+    """A registry's metrics without the `_created` sample that each counter and histogram adds."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._registry.collect():
+            metric.samples = [each for each in metric.samples if "_created" not in each.name]
+            yield metric
 
 
 class _Reader(Collector):

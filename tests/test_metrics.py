@@ -145,6 +145,12 @@ def test_two_servers_in_one_process_count_apart_and_nothing_is_global(metrics: M
     assert b"sportiv" not in prometheus_client.generate_latest(prometheus_client.REGISTRY)
 
 
+def test_there_are_only_samples_that_say_something(metrics: Metrics) -> None:
+    live(metrics, (JobState.QUEUED, 100.0), (JobState.RUNNING, 101.0), (JobState.DONE, 102.0))
+    metrics.observe_request("GET", "/healthz", 200, 0.1)
+    assert b"_created" not in metrics.text()
+
+
 def test_no_event_of_many_threads_is_lost(metrics: Metrics) -> None:
     def work() -> None:
         for _ in range(500):
