@@ -14,7 +14,7 @@ bind = str(settings.bind)
 
 # One process owns the jobs; everything that computes is its child, not gunicorn's.
 workers = 1
-worker_class = "gthread"
+worker_class = "server.patient_worker.PatientWorker"
 threads = settings.threads
 worker_connections = wsgi.most_connections()
 preload_app = False

@@ -38,9 +38,7 @@ from server.job_state import JobState
 from server.jobs import Jobs
 from server.request_log import about_request, watch_requests
 from server.stats.statistic import JobRequest, Json, Statistic
-
-MAX_BODY = 64 * 1024
-"""The longest body of a request, in bytes."""
+from server.wire import MAX_BODY
 
 MOST_LISTED = 10_000
 """How many jobs one answer lists at most."""

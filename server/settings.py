@@ -241,6 +241,13 @@ class Settings:
         about="How many HTTP requests are dealt with at a time.",
         parse=_whole(1, 256),
     )
+    receive_timeout: float = _setting(
+        "SPORTIV_RECEIVE_TIMEOUT",
+        default="10",
+        allowed="seconds, from 0.1 to 3600",
+        about="How long a request may take to arrive, in seconds, from its first byte to its last.",
+        parse=_seconds(0.1, 3600),
+    )
     max_queued: int = _setting(
         "SPORTIV_MAX_QUEUED",
         default="10000",

@@ -77,6 +77,7 @@ class Server:
         from server.runtime import serving
 
         _leave_at_a_signal(worker)
+        worker.receive_seconds = settings.receive_timeout
         threading.Thread(
             target=self._watch_master, args=(worker.ppid,), name="master", daemon=True
         ).start()
@@ -237,6 +238,8 @@ def prepare_arbiter(arbiter: Any) -> None:
     """gunicorn's `on_starting`: refuse a second server beside the first, heed a second signal."""
     if arbiter.cfg.preload_app:
         raise SystemExit("sportiv: --preload is not possible: workers are not forked from here")
+    if arbiter.cfg.is_ssl:
+        raise SystemExit("sportiv: TLS is not possible: leave it to a reverse proxy")
     for name in ("hup", "usr2"):
         setattr(arbiter, f"handle_{name}", _refusal(arbiter, name))
     _hasten_when_told_twice(arbiter)

@@ -15,7 +15,7 @@ import server
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(f"server.{name}" for name in layer.split())
     for layer in (
-        "errors messages channel table machine interpreter memory",
+        "errors messages wire channel table machine interpreter memory",
         "settings job_state reserve result_locks logging_setup folder_lock dataset stats",
         "csv_text row_order ingest shared_data ledger_schema ledger result_store catalogue pool",
         (
@@ -24,7 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         ),
         "process_pool thread_pool",
         "metrics live_jobs job_view jobs answers",
-        "http_input endpoints request_log routes openapi docs_page documents runtime",
+        "http_input endpoints request_log routes openapi docs_page documents patient_worker runtime",
         "wsgi",
     )
 )
@@ -132,7 +132,7 @@ USERS: dict[str, set[str]] = {
     "prometheus_client": {"server.metrics"},
     "multiprocessing": set(),
     "pickle": set(),
-    "gunicorn": set(),
+    "gunicorn": {"server.patient_worker"},
     "requests": set(),
     "pandas": set(),
     "tests": set(),

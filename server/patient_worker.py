@@ -1,0 +1,382 @@
+"""gunicorn's threaded worker, with no thread ever waiting for a client.
+
+The main thread waits for all clients at once: it receives each request, up to its last byte,
+sends what a client has not taken yet, and closes. A thread of the pool gets a request that is
+whole, and leaves an answer. So clients that send slowly, take slowly, say nothing or never
+close cost a connection and some memory, for a bounded time, but never a thread.
+
+    accept ─▶ receiving ── whole ─▶ computing (a thread) ─▶ sending ─▶ receiving the next
+                  │ late: 408                                  │ late      or leaving
+                  ▼                                            ▼
+               leaving ── the client has closed, or late ─▶ closed
+"""
+
+import contextlib
+import logging
+import math
+import re
+import selectors
+import socket
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from gunicorn import http
+from gunicorn.http import wsgi
+from gunicorn.http.errors import (
+    ExpectationFailed,
+    InvalidResponseHeader,
+    InvalidResponseHeaderName,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    NoMoreData,
+    ParseException,
+)
+from gunicorn.workers.gthread import ThreadWorker
+
+from server.wire import HEADERS, MAX_BODY, MAX_HEAD, SERVER, error_content
+
+RECEIVE_SECONDS = 10.0
+"""How long a request may take to arrive, where no setting says otherwise."""
+
+SEND_SECONDS = 30.0
+SLOWEST = 8 * 1024
+"""A client has SEND_SECONDS to take an answer, and one more for each so many bytes."""
+
+LEAVE_SECONDS = 2.0
+"""How long a client may take to close after the last answer on its connection."""
+
+LOOK_SECONDS = 0.5
+"""How often the worker looks for clients that are late."""
+
+MOST_UNSENT = 64 * 2**20
+"""How many bytes of answers may wait for slow clients, all together."""
+
+_CHUNK = 64 * 1024
+_FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding)[ \t]*:([^\r\n]*)", re.I)
+_EXPECTING = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.I)
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_STATUS = {
+    LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
+    LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
+    InvalidResponseHeader: HTTPStatus.INTERNAL_SERVER_ERROR,
+    InvalidResponseHeaderName: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+
+log = logging.getLogger("sportiv.http")
+
+
+def body_length(head: bytes) -> int | None:
+    """How long the body behind these headers is; None where they do not say it plainly.
+
+    `head` ends with the empty line. Whoever gets None must not read on behind the headers:
+    it is not known where the next request begins.
+    """
+    found = _FRAMING.findall(head)
+    if not found:
+        return 0
+    (name, value), *more = found
+    text = value.strip(b" \t")
+    plain = name.lower() == b"content-length" and text.isdigit() and len(text) <= 18
+    return int(text) if plain and not more else None
+
+
+class Unsent:
+    """An answer on its way; to gunicorn it is the socket that it writes to."""
+
+    def __init__(self) -> None:
+        self.content = bytearray()
+
+    def sendall(self, data: bytes) -> None:
+        """Keep `data` for the client."""
+        self.content += data
+
+    def shutdown(self, how: int) -> None:
+        """Leave the connection to the main thread: gunicorn must not wait for its end here."""
+        raise OSError("the main thread closes")
+
+    def close(self) -> None:
+        """As `shutdown`."""
+
+
+class Connection:
+    """A client's connection: what has come, what has not gone yet, and until when it may wait.
+
+    The main thread's, but for the time in which a thread of the pool computes the answer.
+    """
+
+    def __init__(self, client_socket: socket.socket, client: Any, server: Any) -> None:
+        client_socket.setblocking(False)
+        self.socket = client_socket
+        self.client = client
+        self.server = server
+        self.sock = Unsent()
+        self.deadline = math.inf
+        self.received = bytearray()
+        self.reusable = False  # whether another request may follow on this connection
+        self.whole = False
+        self.leaving = False  # nothing is read from it any more
+        self._wanted: int | None = None
+
+    def has_request(self) -> bool:
+        """Whether a request is here, or as much of it as the server is going to read."""
+        if self._wanted is None:
+            while self.received.startswith(b"\r\n"):
+                del self.received[:2]
+            end = self.received.find(b"\r\n\r\n")
+            if end < 0:
+                return False
+            length = body_length(bytes(self.received[: end + 4]))
+            self.whole = length is not None and length <= MAX_BODY
+            self._wanted = end + 4 + (length or 0 if self.whole else 0)
+        return len(self.received) >= self._wanted
+
+    @property
+    def waits_for_body(self) -> bool:
+        """Whether the headers are here, and a body that the server is going to read is not."""
+        return self._wanted is not None and len(self.received) < self._wanted
+
+    @property
+    def too_long(self) -> bool:
+        """Whether there are more bytes of headers than the server takes."""
+        return self._wanted is None and len(self.received) > MAX_HEAD
+
+    def asks_to_go_on(self) -> bool:
+        """Whether the client waits for a word before it sends the body."""
+        return self.waits_for_body and _EXPECTING.search(self.received) is not None
+
+    def take_request(self) -> bytes:
+        """The bytes of the request; what came behind them stays for the next one."""
+        request = bytes(self.received[: self._wanted])
+        del self.received[: self._wanted]
+        self._wanted = None
+        return request
+
+    def send(self) -> None:
+        """Send as much as the client takes now; OSError where it has gone."""
+        if content := self.sock.content:
+            with contextlib.suppress(BlockingIOError):
+                del content[: self.socket.send(content)]
+
+
+class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+    """See the module. `receive_seconds` may be set before it runs."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.receive_seconds = RECEIVE_SECONDS
+        self._connections: set[Connection] = set()
+        self._next_look = 0.0
+
+    def init_process(self) -> None:
+        """Begin; gunicorn has no setting for the name that it gives to clients."""
+        wsgi.SERVER = SERVER
+        super().init_process()
+
+    # -- the main thread --------------------------------------------------------------
+
+    def accept(self, listener: socket.socket) -> None:
+        """Take a connection from `listener`."""
+        try:
+            client_socket, client = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        conn = Connection(client_socket, client, listener.getsockname())
+        self._connections.add(conn)
+        self.nr_conns = len(self._connections)
+        self._wait(conn, selectors.EVENT_READ, self._receive, self.receive_seconds)
+
+    def _wait(
+        self,
+        conn: Connection,
+        event: int,
+        then: Callable[[Connection], None],
+        seconds: float,
+    ) -> None:
+        conn.deadline = time.monotonic() + seconds
+        self.poller.register(conn.socket, event, lambda _: then(conn))
+
+    def _wait_no_more(self, conn: Connection) -> None:
+        conn.deadline = math.inf
+        with contextlib.suppress(KeyError, ValueError):
+            self.poller.unregister(conn.socket)
+
+    def _receive(self, conn: Connection) -> None:
+        try:
+            data = conn.socket.recv(_CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._close(conn)
+            return
+        if not data:
+            self._received_all(conn)
+            return
+        if not conn.received:
+            conn.deadline = min(conn.deadline, time.monotonic() + self.receive_seconds)
+        headers_were_here = conn.waits_for_body
+        conn.received += data
+        if conn.has_request():
+            self._hand_over(conn)
+        elif conn.too_long:
+            self._refuse(conn, LimitRequestHeaders(f"more than {MAX_HEAD} bytes of headers"))
+        elif not headers_were_here and conn.asks_to_go_on():
+            with contextlib.suppress(OSError):  # it will be seen by the next look at the socket
+                conn.socket.send(_CONTINUE)
+
+    def _received_all(self, conn: Connection) -> None:
+        """The client sends no more: half a request gets its answer, if it has all headers."""
+        if conn.waits_for_body:
+            conn.whole = False
+            self._hand_over(conn)
+        else:
+            self._close(conn)
+
+    def _hand_over(self, conn: Connection) -> None:
+        self._wait_no_more(conn)
+        self.enqueue_req(conn)
+
+    def finish_request(self, conn: Connection, future: Any) -> None:
+        """Go on with a connection whose request has been dealt with."""
+        failed = future.cancelled() or future.exception() is not None
+        conn.reusable = not failed and future.result()
+        if size := len(conn.sock.content):
+            if sum(len(each.sock.content) for each in self._connections) > MOST_UNSENT:
+                log.warning("an answer of %d bytes is dropped: clients take theirs slowly", size)
+                self._close(conn)
+            else:
+                seconds = SEND_SECONDS + size / SLOWEST
+                self._wait(conn, selectors.EVENT_WRITE, self._send, seconds)
+        else:
+            self._answered(conn)
+
+    def _send(self, conn: Connection) -> None:
+        try:
+            conn.send()
+        except OSError:
+            self._close(conn)
+            return
+        if not conn.sock.content:
+            self._wait_no_more(conn)
+            self._answered(conn)
+
+    def _answered(self, conn: Connection) -> None:
+        if not (conn.reusable and self.alive):
+            self._leave(conn)
+        elif conn.has_request():
+            self._hand_over(conn)
+        else:
+            seconds = self.receive_seconds if conn.received else self.cfg.keepalive
+            self._wait(conn, selectors.EVENT_READ, self._receive, seconds)
+
+    def _refuse(self, conn: Connection, error: Exception) -> None:
+        """Answer a request that is not even handed over."""
+        self._wait_no_more(conn)
+        self.handle_error(None, conn.sock, conn.client, error)
+        with contextlib.suppress(OSError):
+            conn.send()
+        self._leave(conn)
+
+    def _leave(self, conn: Connection) -> None:
+        """Close when the client has: closed at once, it might not read its last answer."""
+        try:
+            conn.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._close(conn)
+            return
+        conn.leaving = True
+        conn.received.clear()
+        self._wait(conn, selectors.EVENT_READ, self._ignore, LEAVE_SECONDS)
+
+    def _ignore(self, conn: Connection) -> None:
+        try:
+            data = conn.socket.recv(_CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        conn.received += data
+        if not data or len(conn.received) > MAX_BODY + MAX_HEAD:
+            self._close(conn)
+
+    def _close(self, conn: Connection) -> None:
+        self._wait_no_more(conn)
+        conn.socket.close()
+        self._connections.discard(conn)
+        self.nr_conns = len(self._connections)
+
+    # -- gunicorn's loop calls these, whenever something has happened, or every second ----
+
+    def murder_keepalived(self, force: bool = False) -> None:
+        """Close what is late."""
+        now = time.monotonic()
+        if now >= self._next_look or force:
+            self._next_look = now + LOOK_SECONDS
+            for conn in [each for each in self._connections if each.deadline <= now]:
+                self._end_late(conn)
+
+    def murder_pending(self) -> None:
+        """Nothing: there is one kind of connection here."""
+
+    def _end_late(self, conn: Connection) -> None:
+        if conn.received and not conn.sock.content and not conn.leaving:
+            self._refuse(conn, TimeoutError("the request took too long to arrive"))
+        else:
+            self._close(conn)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        for conn in self._connections:
+            if not conn.received and conn.deadline < math.inf:
+                conn.deadline = min(conn.deadline, deadline)
+
+    # -- a thread of the pool ---------------------------------------------------------
+
+    def handle(self, conn: Connection) -> bool:
+        """Answer the request that is here; whether another one may follow."""
+        request = None
+        again = False
+        conn.sock = Unsent()
+        try:
+            # To the parser the connection ends with this request, so it never waits.
+            parser = http.get_parser(self.cfg, [conn.take_request()], conn.client)
+            request = next(parser)
+            request._expected_100_continue = False  # said by the main thread
+            if not conn.whole:
+                request.force_close()
+            again = self.handle_request(request, conn) and conn.whole
+            again = again and parser.finish_body() and not parser.unreader.buf.getvalue()
+        except (NoMoreData, StopIteration):
+            again = False
+        except Exception as error:
+            self.handle_error(request, conn.sock, conn.client, error)
+            again = False
+        with contextlib.suppress(OSError):  # gone; the main thread will see it
+            conn.send()
+        return again
+
+    def handle_error(self, request: Any, client: Unsent, address: Any, error: Exception) -> None:
+        """Answer what never reached the application, in the shape that all errors have."""
+        if isinstance(error, TimeoutError):
+            status = HTTPStatus.REQUEST_TIMEOUT
+        elif isinstance(error, ParseException):
+            status = _STATUS.get(type(error), HTTPStatus.BAD_REQUEST)
+        else:
+            status = HTTPStatus.INTERNAL_SERVER_ERROR
+        if status < 500:
+            reason = str(error)
+            log.warning("no proper request: %s -> %d", reason, status)
+        else:
+            reason = "the server has made a mistake; its log says more"
+            log.error("a request failed", exc_info=error)
+        content = error_content(reason)
+        lines = [
+            f"HTTP/1.1 {status} {status.phrase}",
+            f"Server: {SERVER}",
+            "Connection: close",
+            "Content-Type: application/json",
+            f"Content-Length: {len(content)}",
+            *(f"{name}: {value}" for name, value in HEADERS.items()),
+        ]
+        client.content[:] = "\r\n".join([*lines, "", ""]).encode() + content
