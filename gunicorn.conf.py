@@ -27,7 +27,7 @@ control_socket_disable = True
 
 
 def on_starting(server):
-    wsgi.prepare_arbiter(server)
+    wsgi.prepare_arbiter(server, settings)
 
 
 def nworkers_changed(server, new_value, old_value):

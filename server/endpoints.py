@@ -21,9 +21,11 @@ from server.errors import (
     LengthRequired,
     ShuttingDown,
     SportivError,
+    Unauthorized,
     UnknownJob,
     UnsupportedMedia,
 )
+from server.guard import Guard, add_headers
 from server.http_input import (
     STATES,
     batch_items,
@@ -36,7 +38,9 @@ from server.http_input import (
 )
 from server.job_state import JobState
 from server.jobs import Jobs
+from server.problems import as_problem
 from server.request_log import about_request, watch_requests
+from server.settings import Settings
 from server.stats.statistic import JobRequest, Json, Statistic
 from server.wire import MAX_BODY
 
@@ -59,7 +63,7 @@ class _AnyText(BaseConverter):
     part_isolating = False
 
 
-def create_app(jobs: Jobs) -> Flask:
+def create_app(jobs: Jobs, settings: Settings) -> Flask:
     """The WSGI application that serves `jobs`; one address for each statistic it knows."""
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False
@@ -110,6 +114,9 @@ def create_app(jobs: Jobs) -> Flask:
         methods=["DELETE"],
     )
     app.register_error_handler(Exception, _on_error)
+    app.before_request(Guard(settings).check)
+    for step in (as_problem, add_headers):
+        app.after_request(step)
     return app
 
 
@@ -339,6 +346,8 @@ def _on_error(error: Exception) -> Response:
     answer = _answer(body, status)
     if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.INSUFFICIENT_STORAGE):
         answer.headers["Retry-After"] = RETRY_AFTER
+    if isinstance(error, Unauthorized):
+        answer.headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, HTTPException):
         allowed = getattr(error, "valid_methods", None)
         if allowed:

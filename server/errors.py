@@ -73,6 +73,18 @@ class BadRequest(SportivError):
     status = 400
 
 
+class Unauthorized(SportivError):
+    """The request does not carry the server's token."""
+
+    status = 401
+
+
+class Forbidden(SportivError):
+    """The request comes from a web page, or by a name, that may not do this."""
+
+    status = 403
+
+
 class UnknownName(BadRequest):
     """A request names a question, state, ... that the table does not have."""
 

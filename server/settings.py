@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from server.errors import SettingError
 from server.machine import Machine
+from server.reach import Secret
 
 ROOT = Path(__file__).resolve().parent.parent
 """The folder beside which `results/`, `logs/` and `data/` lie by default."""
@@ -56,7 +57,7 @@ class Variable:
 
     `older` is a variable that is taken where this one is not set. `parse` raises ValueError
     for a text that is not `allowed`. Where the default depends on the machine, `preset`
-    makes it and `default` says in words what it is.
+    makes it and `default` says in words what it is. No message shows the text of a `secret`.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Variable:
     parse: Callable[[str], Any]
     preset: Callable[[], Any] | None = None
     older: str | None = None
+    secret: bool = False
 
     def read(self, environment: Mapping[str, str]) -> Any:
         """The variable's value; an empty one counts as not set."""
@@ -76,7 +78,8 @@ class Variable:
         try:
             return self.parse(text)
         except ValueError:
-            raise SettingError(names[0], text, self.allowed) from None
+            shown = "(hidden)" if self.secret else text
+            raise SettingError(names[0], shown, self.allowed) from None
 
 
 def _address(text: str) -> Address:
@@ -171,6 +174,24 @@ class Settings:
         allowed="host:port, such as 127.0.0.1:5000",
         about="Where the server listens.",
         parse=_address,
+    )
+    token: Secret | None = _setting(
+        "SPORTIV_TOKEN",
+        default="none",
+        allowed="at least 16 characters of ASCII without spaces",
+        about="A secret that callers must send, as `Authorization: Bearer <token>`; needed to "
+        "listen beyond this machine.",
+        parse=Secret,
+        preset=lambda: None,
+        secret=True,
+    )
+    open_reads: bool = _setting(
+        "SPORTIV_OPEN_READS",
+        default="0",
+        allowed="1 or 0",
+        about="Whether calls that change nothing need no token where one is set. `/healthz` and "
+        "`/readyz` never need one.",
+        parse=_flag,
     )
     data: Path = _setting(
         "SPORTIV_DATA",

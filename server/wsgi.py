@@ -19,6 +19,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from server.errors import SportivError
+from server.reach import check_reach
 from server.settings import Settings
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Server:
         from server.endpoints import create_app
         from server.runtime import serving
 
+        os.umask(0o077)  # what the server writes is its own
         _leave_at_a_signal(worker)
         worker.receive_seconds = settings.receive_timeout
         threading.Thread(
@@ -93,7 +95,7 @@ class Server:
             sys.exit(CANNOT_START)
         finally:
             started.set()
-        self._app = create_app(self._jobs)
+        self._app = create_app(self._jobs, settings)
         self._take_over_signals(settings, worker)
 
     def _take_over_signals(self, settings: Settings, worker: Any) -> None:
@@ -204,7 +206,9 @@ def _keep_alive(worker: Any, started: threading.Event) -> None:
 def read_settings() -> Settings:
     """The settings of this process's environment; leaves with a sentence where they are wrong."""
     try:
-        return Settings.read(os.environ)
+        settings = Settings.read(os.environ)
+        check_reach([(settings.bind.host, settings.bind.port)], settings.token)
+        return settings
     except SportivError as error:
         raise SystemExit(f"sportiv: cannot start: {error}") from None
 
@@ -234,8 +238,16 @@ def refuse_more_workers(arbiter: Any, new: int, old: int | None) -> None:
     arbiter._num_workers = 1
 
 
-def prepare_arbiter(arbiter: Any) -> None:
-    """gunicorn's `on_starting`: refuse a second server beside the first, heed a second signal."""
+def prepare_arbiter(arbiter: Any, settings: Settings) -> None:
+    """gunicorn's `on_starting`: refuse a second server beside the first, heed a second signal.
+
+    gunicorn's command line, or systemd, may have it listen elsewhere than the settings say.
+    """
+    inherited = [3] if os.environ.get("LISTEN_FDS") else []
+    try:
+        check_reach([*arbiter.cfg.address, *inherited], settings.token)
+    except SportivError as error:
+        raise SystemExit(f"sportiv: cannot start: {error}") from None
     if arbiter.cfg.preload_app:
         raise SystemExit("sportiv: --preload is not possible: workers are not forked from here")
     if arbiter.cfg.is_ssl:

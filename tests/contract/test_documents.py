@@ -266,7 +266,11 @@ def test_the_changelog_has_an_unreleased_section() -> None:
 
 def test_the_readme_lists_every_address() -> None:
     jobs = cast(Any, SimpleNamespace(catalogue=SimpleNamespace(statistics=STATISTICS)))
-    rules = [rule for rule in create_app(jobs).url_map.iter_rules() if "GET" in rule.methods]
+    rules = [
+        rule
+        for rule in create_app(jobs, Settings.read({})).url_map.iter_rules()
+        if "GET" in rule.methods
+    ]
     served = {re.sub(r"<(?:\w+:)?(\w+)>", r"<\1>", rule.rule) for rule in rules}
     rest = text_of("README.md").partition("### The rest: GET")[2].partition("### Errors")[0]
     assert set(re.findall(r"^\| `(/[^`]*)` \|", rest, re.MULTILINE)) == served

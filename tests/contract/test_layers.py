@@ -15,7 +15,7 @@ import server
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(f"server.{name}" for name in layer.split())
     for layer in (
-        "errors messages wire channel table machine interpreter memory",
+        "errors messages wire reach channel table machine interpreter memory",
         "settings job_state reserve result_locks logging_setup folder_lock dataset stats",
         "csv_text row_order ingest shared_data ledger_schema ledger result_store catalogue pool",
         (
@@ -24,7 +24,10 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         ),
         "process_pool thread_pool",
         "metrics live_jobs job_view jobs answers",
-        "http_input endpoints request_log routes openapi docs_page documents patient_worker runtime",
+        (
+            "guard problems http_input endpoints request_log routes openapi docs_page documents"
+            " patient_worker runtime"
+        ),
         "wsgi",
     )
 )
@@ -126,7 +129,13 @@ def test_an_import_is_seen_wherever_it_stands() -> None:
 
 USERS: dict[str, set[str]] = {
     "polars": {"server.ingest", "server.row_order"},
-    "flask": {"server.endpoints", "server.request_log", "server.wsgi"},
+    "flask": {
+        "server.endpoints",
+        "server.guard",
+        "server.problems",
+        "server.request_log",
+        "server.wsgi",
+    },
     "werkzeug": {"server.endpoints"},
     "sqlite3": {"server.ledger"},
     "prometheus_client": {"server.metrics"},
