@@ -16,7 +16,10 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(f"server.{name}" for name in layer.split())
     for layer in (
         "errors messages wire reach channel table machine interpreter memory",
-        "settings job_state reserve result_locks logging_setup folder_lock dataset stats",
+        (
+            "settings connection job_state reserve result_locks logging_setup folder_lock dataset"
+            " stats"
+        ),
         "csv_text row_order ingest shared_data ledger_schema ledger result_store catalogue pool",
         (
             "fork_server crew staff pipes turns scheduler deadlines worker gathering submission"

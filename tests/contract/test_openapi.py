@@ -19,6 +19,7 @@ from openapi_spec_validator import validate
 
 from server import errors, routes
 from server.endpoints import MAX_BODY, create_app
+from server.settings import Settings
 from server.stats import STATISTICS
 from tests.support.servers import ROOT, RunningServer, running_server
 
@@ -76,7 +77,7 @@ def test_the_document_has_exactly_the_addresses_that_the_server_has(document: An
     jobs = cast(Any, SimpleNamespace(catalogue=SimpleNamespace(statistics=STATISTICS)))
     served = {
         (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
-        for rule in create_app(jobs).url_map.iter_rules()
+        for rule in create_app(jobs, Settings.read({})).url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
     described = {(path, method) for path, item in document["paths"].items() for method in item}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from server.patient_worker import body_length
+from server.connection import body_length
 from tests.support.raw_http import connect, push, read_all, statuses
 from tests.support.servers import RunningServer, running_server, wait_for
 
@@ -86,6 +86,17 @@ def test_healthz_answers_within_a_second_whatever_fifty_slow_clients_of_a_kind_d
             for client in clients:
                 client.drip()
             assert health_seconds(server) < SECONDS
+
+
+def test_more_silent_clients_than_connections_keep_nobody_out(tmp_path: Path) -> None:
+    with (
+        running_server(tmp_path, "--worker-connections", "40") as crowded,
+        ExitStack() as stack,
+    ):
+        for _ in range(3):
+            for _ in range(AT_ONCE):
+                stack.enter_context(connect(crowded))
+            assert health_seconds(crowded) < SECONDS
 
 
 def test_jobs_go_on_beside_slow_clients(server: RunningServer) -> None:
