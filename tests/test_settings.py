@@ -5,6 +5,7 @@ import math
 import os
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -42,6 +43,10 @@ RIGHT: dict[str, dict[str, Any]] = {
     "SPORTIV_DRAIN_TIMEOUT": {"0": 0.0, "0.5": 0.5, "3600": 3600.0},
     "SPORTIV_RESULT_TTL": {"1": 1.0, "0": math.inf, "0.0": math.inf, "3153600000": 3153600000.0},
     "SPORTIV_MAX_RESULTS": {"1": 1, "100000000": 100_000_000},
+    "SPORTIV_OPEN_READS": {"1": True, "0": False},
+    "SPORTIV_RECEIVE_TIMEOUT": {"0.1": 0.1, "3600": 3600.0},
+    "SPORTIV_CACHE": {"1": True, "off": False},
+    "SPORTIV_TOKEN": {"0123456789abcdef": ANY},
 }
 
 WRONG: dict[str, tuple[str, ...]] = {
@@ -60,6 +65,10 @@ WRONG: dict[str, tuple[str, ...]] = {
     "SPORTIV_DRAIN_TIMEOUT": ("-0.1", "3601", "nan", "-inf", "x"),
     "SPORTIV_RESULT_TTL": ("-1", "0.5", "nan", "inf", "1 week"),
     "SPORTIV_MAX_RESULTS": ("0", "-1", "100000001", "x"),
+    "SPORTIV_OPEN_READS": ("2", " "),
+    "SPORTIV_RECEIVE_TIMEOUT": ("0", "3601", "nan"),
+    "SPORTIV_CACHE": ("2", "maybe"),
+    "SPORTIV_TOKEN": ("short", "fifteen letters", "sixteen letters, spaces", "sixteenlettersé"),
 }
 
 CORES = Machine().cores()
@@ -91,6 +100,14 @@ def test_an_empty_environment_gives_the_defaults() -> None:
 
 def test_the_folders_lie_beside_the_configuration_of_gunicorn() -> None:
     assert (ROOT / "gunicorn.conf.py").is_file()
+
+
+def test_a_token_is_read_and_shown_to_nobody() -> None:
+    settings = Settings.read({"SPORTIV_TOKEN": "0123456789abcdef"})
+    assert settings.token is not None
+    assert settings.token.equals("0123456789abcdef")
+    assert not settings.token.equals("0123456789abcdeF")
+    assert "0123" not in repr(settings)
 
 
 def test_every_variable_is_tried_here() -> None:
