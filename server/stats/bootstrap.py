@@ -308,9 +308,9 @@ def bca_levels(
     influence = influence / largest
     acceleration = float((influence**3).sum() / (6 * (influence**2).sum() ** 1.5))
     bias = _NORMAL.inv_cdf(share_below)
+    normal = _NORMAL.inv_cdf((1 - confidence) / 2)
     levels = []
-    for level in ((1 - confidence) / 2, (1 + confidence) / 2):
-        shifted = bias + _NORMAL.inv_cdf(level)
+    for shifted in (bias + normal, bias - normal):
         if acceleration * shifted >= 1:
             return None
         bound = bias + shifted / (1 - acceleration * shifted)

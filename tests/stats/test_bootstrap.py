@@ -362,6 +362,12 @@ def test_the_bca_interval_is_undefined_beyond_the_pole() -> None:
     assert bootstrap.bca_levels(0.999999, influence, 0.999999999) is None
 
 
+@pytest.mark.parametrize("confidence", [5e-324, 1e-16, math.nextafter(1, 0)])
+def test_any_confidence_between_0_and_1_has_a_bca_interval(confidence: float) -> None:
+    levels = bootstrap.bca_levels(0.5, np.array([1.0, -1.0]), confidence)
+    assert levels == pytest.approx(((1 - confidence) / 2, (1 + confidence) / 2))
+
+
 def test_decimal_data_have_decimal_medians() -> None:
     record = record_of([28.35, 28.35, 30.15, 31.25], estimator="median", n_resamples=200)
     for field in ("estimate", "percentile_low", "percentile_high"):
