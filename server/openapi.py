@@ -16,7 +16,7 @@ from server import answers
 from server.catalogue import VOCABULARY, Catalogue
 from server.errors import ShuttingDown, SportivError
 from server.http_input import MOST_IN_BATCH
-from server.routes import HEADERS, HEADERS_OF_ERRORS, JSON, ROUTES, SUBMIT, TAGS, Route
+from server.routes import EVERYWHERE, HEADERS, HEADERS_OF_ERRORS, JSON, ROUTES, SUBMIT, TAGS, Route
 from server.stats.statistic import Json, Statistic
 
 Schema = dict[str, Any]
@@ -231,7 +231,7 @@ def _responses(route: Route, schemas: _Schemas) -> dict[str, Json]:
             "content": {answer.media: {"schema": schemas.of(answer.type)}},
             "links": _links(route.links) if answer.type is answers.Accepted else {},
         }
-    for status, errors in sorted(_by_status(route.errors).items()):
+    for status, errors in sorted(_by_status((*route.errors, *EVERYWHERE)).items()):
         found[str(status)] = _error(status, errors, schemas)
     found["500"] = _error(500, [], schemas)
     return {status: {k: v for k, v in each.items() if v} for status, each in found.items()}

@@ -16,6 +16,7 @@ from server.errors import (
     AlreadyEnded,
     BadRequest,
     BodyTooLarge,
+    Forbidden,
     KeyReused,
     LengthRequired,
     NoWorkers,
@@ -24,6 +25,7 @@ from server.errors import (
     SportivError,
     StorageError,
     StorageFull,
+    Unauthorized,
     UnknownJob,
     UnsupportedMedia,
 )
@@ -73,6 +75,7 @@ class Route:
 HEADERS: dict[str, tuple[Any, str]] = {
     "Location": (str, "The address of the job's result, or of the batch."),
     "Preference-Applied": (str, "The wish that was heeded, such as `wait=5`."),
+    "WWW-Authenticate": (str, "How to show who calls: `Bearer`."),
     "Retry-After": (
         Annotated[int, Meta(ge=0)],
         "Seconds after which the request may be tried again.",
@@ -80,7 +83,14 @@ HEADERS: dict[str, tuple[Any, str]] = {
 }
 """Each header that an answer may name: its type and its sentence."""
 
-HEADERS_OF_ERRORS: dict[int, tuple[str, ...]] = {503: ("Retry-After",), 507: ("Retry-After",)}
+EVERYWHERE = (Unauthorized, Forbidden)
+"""Errors of any address, where the server is one that asks who calls."""
+
+HEADERS_OF_ERRORS: dict[int, tuple[str, ...]] = {
+    401: ("WWW-Authenticate",),
+    503: ("Retry-After",),
+    507: ("Retry-After",),
+}
 
 _ID = Parameter(
     "job_id",

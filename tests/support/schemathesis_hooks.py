@@ -11,6 +11,8 @@ from typing import Any
 
 import schemathesis
 
+from server.stats import STATISTICS
+
 TWO_STATES = ["Ohio", "Michigan"]
 ENOUGH_SECONDS = 100.0
 FEW = 20
@@ -32,16 +34,20 @@ def map_case(context: Any, case: Any) -> Any:
 def agreeing_all(body: dict[str, Any], path: str) -> dict[str, Any]:
     """The body of one job, or of a batch of a few."""
     if path != "/api/batch":
-        return agreeing(modest(body), path)
-    jobs = [agreeing(modest(job), f"/api/{job['statistic']}") for job in body["jobs"][:FEW]]
+        return agreeing(modest(body, path), path)
+    jobs = [agreeing_all(job, f"/api/{job['statistic']}") for job in body["jobs"][:FEW]]
     return {"jobs": jobs}
 
 
-def modest(body: dict[str, Any]) -> dict[str, Any]:
+def modest(body: dict[str, Any], path: str) -> dict[str, Any]:
     """The body of a job that is soon done, and has the time for it."""
-    most = {
-        name: min(body[name], FEW) for name in ("n_resamples", "n_permutations") if name in body
-    }
+    most: dict[str, Any] = {}
+    statistic = STATISTICS.get(path.removeprefix("/api/"))
+    for name in ("n_resamples", "n_permutations"):
+        if statistic and name in statistic.request.__struct_fields__:
+            most[name] = min(body.get(name, FEW), FEW)
+    if path == "/api/pairwise_permutation_test":
+        most["states"] = TWO_STATES
     if body.get("timeout_s") is not None:
         most["timeout_s"] = max(body["timeout_s"], ENOUGH_SECONDS)
     return body | most
