@@ -55,6 +55,15 @@ class Error(_Answer, tag_field="status", tag="error"):
     reason: str
 
 
+class Problem(msgspec.Struct, kw_only=True):
+    """The same as RFC 9457 has it, for clients that ask for it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
 class ShutDown(_Answer, tag_field="status", tag="error"):
     """A job that was refused because the server is shutting down."""
 

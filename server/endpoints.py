@@ -345,7 +345,7 @@ def _on_error(error: Exception) -> Response:
             status, body = 500, _error_body("the server has made a mistake; its log says more")
     answer = _answer(body, status)
     if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.INSUFFICIENT_STORAGE):
-        answer.headers["Retry-After"] = RETRY_AFTER
+        answer.headers["Retry-After"] = str(getattr(error, "retry_after", RETRY_AFTER))
     if isinstance(error, Unauthorized):
         answer.headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, HTTPException):

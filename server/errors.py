@@ -134,9 +134,16 @@ class AlreadyEnded(SportivError):
 
 
 class QueueFull(SportivError):
-    """As many jobs wait as the server accepts; the client may try again later."""
+    """As many jobs wait as the server accepts; the client may try again later.
+
+    `retry_after` is how many seconds it will take, as measured, until there is room.
+    """
 
     status = 503
+
+    def __init__(self, waiting: int, retry_after: int) -> None:
+        super().__init__(f"{waiting} jobs wait already; try again in {retry_after} s")
+        self.retry_after = retry_after
 
 
 class NoWorkers(SportivError):

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from server.admission import Admission
 from server.answer_cache import AnswerCache
 from server.catalogue import Catalogue
 from server.end_recorder import EndRecorder
@@ -20,8 +21,6 @@ from server.errors import (
     BadRequest,
     KeyReused,
     NoWorkers,
-    QueueFull,
-    ShuttingDown,
     SportivError,
     StorageError,
     UnknownJob,
@@ -71,16 +70,13 @@ class Jobs:
         self.metrics = Metrics(self._figures)
         cache = AnswerCache() if settings.cache else None
         fingerprint = catalogue.table.fingerprint
-        self.live = LiveJobs(fingerprint, self._release, self.metrics.observe_job, cache)
+        self._admission = Admission(settings.max_queued, max(1, settings.threads // 2))
+        self.live = LiveJobs(fingerprint, self._admission.ended, self.metrics.observe_job, cache)
         self._ledger = ledger
         self._store = store
         self._settings = settings
         self._key_locks = [threading.Lock() for _ in range(KEY_LOCKS)]  # by a key's hash
-        self._changed = threading.Condition(threading.RLock())  # guards the four below
-        self._unfinished = 0
-        self._waiting = 0
-        self._draining = False
-        self._hurried = False
+        self._reopening = threading.Lock()  # held by who runs a job once more
         self._pool: Pool
         self._writer: ResultWriter
         self._recorder: EndRecorder
@@ -90,6 +86,7 @@ class Jobs:
         self._pool, self._writer, self._recorder = pool, writer, recorder
         self.live.serve_with(pool, writer, recorder)
         for record in self._ledger.unfinished():
+            self._admission.readmit()
             self._resume(record)
 
     # -- clients ----------------------------------------------------------------------
@@ -153,11 +150,13 @@ class Jobs:
             each.new_job(fingerprint, now, cached_from=answer and answer[0], **marks)
             for each, answer in zip(submissions, answers, strict=True)
         ]
-        self._reserve(len(new))
+        if self._pool.trouble and not self.can_compute:
+            raise NoWorkers(f"nothing can be computed at present: {self._pool.trouble}")
+        self._admission.reserve(len(new))
         try:
             ids = self._ledger.accept_all(new, is_batch=is_batch)
         except BaseException:
-            self._release(len(new))
+            self._admission.release(len(new))
             raise
         for record, job_id, each, answer in zip(new, ids, submissions, answers, strict=True):
             job = self._job(job_id, each, record)
@@ -192,15 +191,8 @@ class Jobs:
         job = self.live.get(job_id)
         if job is None or job.state.final:
             return True
-        with self._changed:
-            if self._waiting >= max(1, self._settings.threads // 2):
-                return False
-            self._waiting += 1
-        try:
-            return self.live.wait(job, seconds)
-        finally:
-            with self._changed:
-                self._waiting -= 1
+        with self._admission.waiting() as allowed:
+            return allowed and self.live.wait(job, seconds)
 
     def cancel(self, job_id: int) -> None:
         """End the job as cancelled, whether it waits or runs; returns when it has ended.
@@ -213,8 +205,7 @@ class Jobs:
         if job is None:
             raise AlreadyEnded(f"job {job_id} has ended already")
         cancelled = self.live.cancel(job)
-        with self._changed:
-            self._changed.wait_for(lambda: job.state.final, CLOSE_SECONDS)
+        self.live.wait(job, CLOSE_SECONDS)
         if not cancelled:
             raise AlreadyEnded(f"job {job_id} has ended already")
 
@@ -249,20 +240,29 @@ class Jobs:
 
         The damaged file is set aside. A server that shuts down leaves the job to the next one.
         """
-        with self._changed:
-            if self._draining:
-                return False
+        with self._reopening:
             if self.live.get(record.id) is not None:
                 return True
-            if not self._ledger.reopen(record.id):
+            if not self._admission.readmit():
                 return False
             try:
-                aside = self._store.set_aside(record.id)
-                log.error("job %d: its result is damaged, now %s; it runs again", record.id, aside)
-            except OSError as error:  # the new result will take its place all the same
-                log.error("job %d: its result is damaged; it runs again: %s", record.id, error)
+                reopened = self._ledger.reopen(record.id)
+            except StorageError:
+                self._admission.release()
+                raise
+            if not reopened:
+                self._admission.release()
+                return False
+            self._set_aside(record.id)
             self._resume(record)
             return True
+
+    def _set_aside(self, job_id: int) -> None:
+        try:
+            aside = self._store.set_aside(job_id)
+            log.error("job %d: its result is damaged, now %s; it runs again", job_id, aside)
+        except OSError as error:  # the new result will take its place all the same
+            log.error("job %d: its result is damaged; it runs again: %s", job_id, error)
 
     def states(
         self, after: int = 0, limit: int = 10_000, **only: Any
@@ -292,8 +292,7 @@ class Jobs:
     @property
     def unfinished(self) -> int:
         """How many jobs have not ended."""
-        with self._changed:
-            return self._unfinished
+        return self._admission.unfinished
 
     def describe_pool(self) -> dict[str, Json]:
         """The pool, its workers, and how much waits."""
@@ -349,32 +348,25 @@ class Jobs:
     @property
     def draining(self) -> bool:
         """Whether new jobs are refused."""
-        with self._changed:
-            return self._draining
+        return self._admission.draining
 
     def drain(self) -> bool:
         """Refuse new jobs from now on; whether all accepted ones have ended.
 
         The workers stop when the last one has. Calling it again only asks.
         """
-        with self._changed:
-            if not self._draining:
-                self._draining = True
-                log.info("shutting down: %d jobs to end", self._unfinished)
-                threading.Thread(target=self._stop_when_drained, name="drain", daemon=True).start()
-            return self._unfinished == 0
+        if self._admission.begin_to_drain():
+            log.info("shutting down: %d jobs to end", self.unfinished)
+            threading.Thread(target=self._stop_when_drained, name="drain", daemon=True).start()
+        return self.unfinished == 0
 
     def wait_until_drained(self, timeout: float | None) -> bool:
         """Wait until no job is left, at most `timeout` seconds; whether none is."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._unfinished == 0 or self._hurried, timeout)
-            return self._unfinished == 0
+        return self._admission.wait_until_drained(timeout)
 
     def hurry(self) -> None:
         """Wait no longer for jobs to end; what has not ended runs at the next start."""
-        with self._changed:
-            self._hurried = True
-            self._changed.notify_all()
+        self._admission.hurry()
 
     def _stop_when_drained(self) -> None:
         if self.wait_until_drained(None):
@@ -382,26 +374,8 @@ class Jobs:
 
     # -- running a job ----------------------------------------------------------------
 
-    def _reserve(self, count: int) -> None:
-        """Count so many more unfinished jobs, if there may be as many."""
-        with self._changed:
-            if self._draining:
-                raise ShuttingDown
-            if self._unfinished + count > self._settings.max_queued:
-                raise QueueFull(f"{self._unfinished} jobs wait already; try again later")
-            if self._pool.trouble and not self.can_compute:
-                raise NoWorkers(f"nothing can be computed at present: {self._pool.trouble}")
-            self._unfinished += count
-
-    def _release(self, count: int = 1) -> None:
-        with self._changed:
-            self._unfinished -= count
-            self._changed.notify_all()
-
     def _resume(self, record: JobRecord) -> None:
-        """Run a job that was accepted by an earlier server."""
-        with self._changed:
-            self._unfinished += 1
+        """Run a job that was accepted by an earlier server, and is counted already."""
         try:
             job = self._planned_again(record)
         except Exception as error:

@@ -16,7 +16,18 @@ from server import answers
 from server.catalogue import VOCABULARY, Catalogue
 from server.errors import ShuttingDown, SportivError
 from server.http_input import MOST_IN_BATCH
-from server.routes import EVERYWHERE, HEADERS, HEADERS_OF_ERRORS, JSON, ROUTES, SUBMIT, TAGS, Route
+from server.routes import (
+    BEFORE_ALL,
+    EVERYWHERE,
+    HEADERS,
+    HEADERS_OF_ERRORS,
+    JSON,
+    PROBLEM,
+    ROUTES,
+    SUBMIT,
+    TAGS,
+    Route,
+)
 from server.stats.statistic import Json, Statistic
 
 Schema = dict[str, Any]
@@ -27,10 +38,16 @@ _ABOUT = """\
 Each POST to a statistic is a job: 202 with its number, and its result at the address in \
 `Location`. Numbers of results are JSON numbers with a fraction, or `null` where there is no row.
 
-Every error has the body `{"status": "error", "reason": "..."}`. An address that does not exist \
+Every error has the body `{"status": "error", "reason": "..."}` or, where `Accept` asks for \
+`application/problem+json`, that of RFC 9457. An address that does not exist \
 is 404; a method that an address does not have is 405, and `Allow` names those it has. What is \
 answered to GET is answered to HEAD, without the body; OPTIONS names the methods. An address may \
-begin with more than one slash. A request that is not HTTP is refused with 400, in HTML."""
+begin with more than one slash."""
+_TOKEN = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "Needed where the server has one (`SPORTIV_TOKEN`); else there is none.",
+}
 _MISTAKE = "The server has made a mistake; its log says more."
 
 
@@ -63,7 +80,11 @@ def describe(catalogue: Catalogue, *, longest_job: float, longest_body: int) -> 
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": about} for name, about in TAGS.items()],
         "paths": paths,
-        "components": {"schemas": dict(sorted((schemas.components | vocabularies).items()))},
+        "security": [{}, {"token": []}],
+        "components": {
+            "schemas": dict(sorted((schemas.components | vocabularies).items())),
+            "securitySchemes": {"token": _TOKEN},
+        },
     }
 
 
@@ -87,7 +108,7 @@ class _Schemas:
 
 
 def _types(routes: Iterable[Route]) -> Iterable[Any]:
-    yield from (answers.Error, answers.ShutDown)
+    yield from (answers.Error, answers.ShutDown, answers.Problem)
     yield from (kind for kind, _ in HEADERS.values())
     for route in (SUBMIT, *routes):
         yield from (answer.type for answer in route.answers.values())
@@ -233,7 +254,10 @@ def _responses(route: Route, schemas: _Schemas) -> dict[str, Json]:
         }
     for status, errors in sorted(_by_status((*route.errors, *EVERYWHERE)).items()):
         found[str(status)] = _error(status, errors, schemas)
+    for status, sentence in BEFORE_ALL.items():
+        found.setdefault(str(status), _error(status, [], schemas) | {"description": sentence})
     found["500"] = _error(500, [], schemas)
+    found = dict(sorted(found.items()))
     return {status: {k: v for k, v in each.items() if v} for status, each in found.items()}
 
 
@@ -252,7 +276,10 @@ def _error(status: int, errors: list[type[SportivError]], schemas: _Schemas) -> 
     return {
         "description": " ".join(sentences) or _MISTAKE,
         "headers": _headers(HEADERS_OF_ERRORS.get(status, ()), schemas),
-        "content": {JSON: {"schema": kinds[0] if len(kinds) == 1 else {"anyOf": kinds}}},
+        "content": {
+            JSON: {"schema": kinds[0] if len(kinds) == 1 else {"anyOf": kinds}},
+            PROBLEM: {"schema": schemas.of(answers.Problem)},
+        },
     }
 
 

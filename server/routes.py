@@ -34,6 +34,7 @@ from server.http_input import LONGEST_WAIT
 JSON = "application/json"
 HTML = "text/html"
 TEXT = "text/plain"
+PROBLEM = "application/problem+json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,15 @@ HEADERS: dict[str, tuple[Any, str]] = {
 
 EVERYWHERE = (Unauthorized, Forbidden)
 """Errors of any address, where the server is one that asks who calls."""
+
+BEFORE_ALL: dict[int, str] = {
+    400: "What came is no proper HTTP request.",
+    408: "The request did not arrive in time.",
+    414: "The address is too long.",
+    417: "An `Expect` that is not met.",
+    431: "The headers are too long.",
+}
+"""What any request may be answered before anybody looks at its address."""
 
 HEADERS_OF_ERRORS: dict[int, tuple[str, ...]] = {
     401: ("WWW-Authenticate",),

@@ -17,8 +17,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     for layer in (
         "errors messages wire reach channel table machine interpreter memory",
         (
-            "settings connection job_state reserve result_locks logging_setup folder_lock dataset"
-            " stats"
+            "settings connection drain_rate job_state reserve result_locks logging_setup"
+            " folder_lock dataset stats"
         ),
         "csv_text row_order ingest shared_data ledger_schema ledger result_store catalogue pool",
         (
@@ -26,7 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             " answer_cache result_writer end_recorder housekeeper loader"
         ),
         "process_pool thread_pool",
-        "metrics live_jobs job_view jobs answers",
+        "metrics admission live_jobs job_view jobs answers",
         (
             "guard problems http_input endpoints request_log routes openapi docs_page documents"
             " patient_worker runtime"

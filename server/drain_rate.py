@@ -1,0 +1,36 @@
+"""How fast jobs end, as measured of late: what a client that was refused is told to wait."""
+
+import math
+from collections import deque
+
+MOST = 256
+"""How many ends are remembered."""
+
+SPAN = 60.0
+"""Ends that lie further back than so many seconds say nothing about now."""
+
+SHORTEST, LONGEST = 1, 300
+"""The bounds of what a client is told, in seconds."""
+
+
+class DrainRate:
+    """The moments at which the last jobs ended, on the monotonic clock. Not for several threads."""
+
+    def __init__(self) -> None:
+        self._ends: deque[float] = deque(maxlen=MOST)
+
+    def ended(self, now: float) -> None:
+        """One more job has ended."""
+        self._ends.append(now)
+
+    def seconds_for(self, count: int, now: float) -> int:
+        """Whole seconds in which so many jobs will have ended, if it goes on as of late.
+
+        LONGEST where none has ended of late, so that nobody knows.
+        """
+        while self._ends and self._ends[0] < now - SPAN:
+            self._ends.popleft()
+        if not self._ends:
+            return LONGEST
+        each = (now - self._ends[0]) / len(self._ends)
+        return min(max(SHORTEST, math.ceil(count * each)), LONGEST)

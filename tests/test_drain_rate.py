@@ -1,0 +1,31 @@
+"""What a client is told to wait follows from how fast jobs have ended of late."""
+
+import pytest
+
+from server.drain_rate import LONGEST, MOST, SHORTEST, SPAN, DrainRate
+
+
+def after(ends: list[float]) -> DrainRate:
+    rate = DrainRate()
+    for moment in ends:
+        rate.ended(moment)
+    return rate
+
+
+@pytest.mark.parametrize(
+    ("per_second", "count", "seconds"), [(10, 100, 10), (10, 1, 1), (0.5, 10, 20), (1000, 50, 1)]
+)
+def test_as_many_seconds_as_the_jobs_will_take(per_second: float, count: int, seconds: int) -> None:
+    ends = [100 + number / per_second for number in range(20)]
+    told = after(ends).seconds_for(count, ends[-1] + 1 / per_second)
+    assert told == pytest.approx(seconds, abs=1)
+
+
+def test_where_nothing_has_ended_of_late_it_is_the_longest() -> None:
+    assert after([]).seconds_for(1, 100.0) == LONGEST
+    assert after([1.0, 2.0]).seconds_for(1, 100.0 + SPAN) == LONGEST
+
+
+def test_it_is_bounded_both_ways() -> None:
+    assert after([100.0]).seconds_for(10**9, 101.0) == LONGEST
+    assert after([100.0] * 2 * MOST).seconds_for(1, 100.0) == SHORTEST
