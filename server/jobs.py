@@ -6,7 +6,6 @@ ledger and its file alone, so memory does not grow with the jobs of the past.
 
 import logging
 import threading
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,36 +17,25 @@ from server.catalogue import Catalogue
 from server.end_recorder import EndRecorder
 from server.errors import (
     AlreadyEnded,
-    BadRequest,
-    KeyReused,
     NoWorkers,
-    SportivError,
     StorageError,
     UnknownJob,
 )
-from server.gathering import Gathering
+from server.intake import Intake
 from server.job_state import JobState
 from server.job_view import batch_of, described, listed, running_content
 from server.ledger import Ledger
-from server.ledger_schema import JobRecord, NewJob
-from server.live_jobs import Job, LiveJobs, error_content
-from server.logging_setup import fields
+from server.ledger_schema import JobRecord
+from server.live_jobs import LiveJobs, error_content
 from server.metrics import Figures, Metrics
-from server.pool import Pool, TimeLimit
+from server.pool import Pool
 from server.result_store import RUNNING, ResultStore, checksum
 from server.result_writer import ResultWriter
 from server.settings import Settings
 from server.stats.statistic import JobRequest, Json, Statistic
-from server.submission import Submission, digest_of
 
 CLOSE_SECONDS = 5.0
 """How long workers have to leave after the last job of a drained server."""
-
-KEY_LOCKS = 64
-"""Requests with the same Idempotency-Key are accepted one after the other, most others not."""
-
-PARTS_AHEAD = 4
-"""How many parts of one job are with the pool at a time, for each worker."""
 
 log = logging.getLogger("sportiv.jobs")
 
@@ -75,7 +63,7 @@ class Jobs:
         self._ledger = ledger
         self._store = store
         self._settings = settings
-        self._key_locks = [threading.Lock() for _ in range(KEY_LOCKS)]  # by a key's hash
+        self._intake = Intake(catalogue, ledger, store, self.live, self._admission, settings)
         self._reopening = threading.Lock()  # held by who runs a job once more
         self._pool: Pool
         self._writer: ResultWriter
@@ -87,7 +75,7 @@ class Jobs:
         self.live.serve_with(pool, writer, recorder)
         for record in self._ledger.unfinished():
             self._admission.readmit()
-            self._resume(record)
+            self._intake.take_up(record)
 
     # -- clients ----------------------------------------------------------------------
 
@@ -110,77 +98,10 @@ class Jobs:
         is_batch: bool = False,
         request_id: str = "",
     ) -> Sequence[int]:
-        """Accept jobs, all or none; their ids, once each is certain to end in one final state.
-
-        A client's `key` that came before with the same requests gives the jobs of that time.
-        `request_id` goes along with them: into the ledger, and every line of the log about them.
-        Raises BadRequest, KeyReused (it came with others), ShuttingDown, QueueFull, NoWorkers or
-        StorageError; then nothing is kept and no id used.
-        """
-        table = self.catalogue.table
-        submissions = [Submission.of(table, statistic, request) for statistic, request in wanted]
-        for each in submissions:
-            each.check_time_limit(self._settings.job_timeout)
-        marks: dict[str, Any] = {"request_id": request_id or None}
-        if key is None:
-            return self._accept(submissions, is_batch, marks)
-        digest = digest_of(submissions)
-        with self._key_locks[hash(key) % len(self._key_locks)]:
-            earlier = self._ledger.with_key(key)
-            if earlier is None:
-                marks |= {"idempotency_key": key, "request_digest": digest}
-                return self._accept(submissions, is_batch, marks)
-        if earlier.request_digest != digest or (earlier.batch is not None) != is_batch:
-            raise KeyReused(
-                f"the Idempotency-Key came with another request before: job {earlier.id}"
-            )
-        if earlier.batch is None:
-            return [earlier.id]
-        return [job_id for job_id, _ in self._ledger.of_batch(earlier.batch)]
-
-    def _accept(
-        self,
-        submissions: Sequence[Submission],
-        is_batch: bool,
-        marks: dict[str, Any],
-    ) -> Sequence[int]:
-        answers = [self._earlier_answer(each) for each in submissions]
-        now, fingerprint = time.time(), self.catalogue.table.fingerprint
-        new = [
-            each.new_job(fingerprint, now, cached_from=answer and answer[0], **marks)
-            for each, answer in zip(submissions, answers, strict=True)
-        ]
+        """Accept jobs, all or none: see `Intake.accept`; NoWorkers where none can be started."""
         if self._pool.trouble and not self.can_compute:
             raise NoWorkers(f"nothing can be computed at present: {self._pool.trouble}")
-        self._admission.reserve(len(new))
-        try:
-            ids = self._ledger.accept_all(new, is_batch=is_batch)
-        except BaseException:
-            self._admission.release(len(new))
-            raise
-        for record, job_id, each, answer in zip(new, ids, submissions, answers, strict=True):
-            job = self._job(job_id, each, record)
-            if answer is None:
-                self.live.run(job)
-            else:
-                self.live.give(job, answer[1])
-        return ids
-
-    def _earlier_answer(self, submission: Submission) -> tuple[int, bytes] | None:
-        """The job that has answered the same question on the same data, and its file's content."""
-        if self.live.cache is None or submission.is_drawn:
-            return None
-        answered = self.live.cache.get(submission.question)
-        if answered is None:
-            return None
-        try:
-            content = self._store.read(answered.job_id)
-        except OSError:
-            return None
-        if content is None or checksum(content) != answered.checksum:
-            self.live.cache.forget(submission.question)
-            return None
-        return answered.job_id, content
+        return self._intake.accept(wanted, key, is_batch=is_batch, request_id=request_id)
 
     def wait(self, job_id: int, seconds: float) -> bool:
         """Wait until the job has ended, at most so long; False where that was not waited for.
@@ -254,7 +175,7 @@ class Jobs:
                 self._admission.release()
                 return False
             self._set_aside(record.id)
-            self._resume(record)
+            self._intake.take_up(record)
             return True
 
     def _set_aside(self, job_id: int) -> None:
@@ -371,48 +292,3 @@ class Jobs:
     def _stop_when_drained(self) -> None:
         if self.wait_until_drained(None):
             self._pool.close(CLOSE_SECONDS)
-
-    # -- running a job ----------------------------------------------------------------
-
-    def _resume(self, record: JobRecord) -> None:
-        """Run a job that was accepted by an earlier server, and is counted already."""
-        try:
-            job = self._planned_again(record)
-        except Exception as error:
-            if not isinstance(error, SportivError):
-                log.exception("job %d cannot be planned", record.id)
-            reason = f"it cannot be run on the present data: {error}"
-            request = msgspec.Raw(record.request.encode())
-            nothing = Gathering([], merges=False, ahead=0)
-            unrunnable = Job(record.id, record.statistic, request, nothing, TimeLimit(0.0))
-            unrunnable.request_id = record.request_id or ""
-            unrunnable.accepted_at = record.accepted_at
-            self.live.fail(unrunnable, reason)
-        else:
-            told = fields(job=job.id, statistic=job.statistic, request_id=job.request_id)
-            log.info("job %d: taken up again", job.id, extra=told)
-            self.live.run(job)
-
-    def _planned_again(self, record: JobRecord) -> Job:
-        statistic = self.catalogue.statistics.get(record.statistic)
-        if statistic is None:
-            raise BadRequest(f"there is no statistic {record.statistic!r} any more")
-        request = self.catalogue.request(statistic, record.request)
-        submission = Submission.of(self.catalogue.table, statistic, request)
-        return self._job(record.id, submission, record)
-
-    def _job(self, job_id: int, submission: Submission, record: NewJob | JobRecord) -> Job:
-        ahead = PARTS_AHEAD * self._settings.workers
-        merges = submission.statistic.merge is not None
-        return Job(
-            job_id,
-            submission.statistic.name,
-            msgspec.Raw(submission.text),
-            Gathering(submission.parts, merges=merges, ahead=ahead),
-            TimeLimit(submission.time_limit(self._settings.job_timeout)),
-            self._settings.max_attempts,
-            submission.request.priority,
-            None if submission.is_drawn else submission.question,
-            record.request_id or "",
-            record.accepted_at,
-        )

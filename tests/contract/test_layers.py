@@ -26,7 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             " answer_cache result_writer end_recorder housekeeper loader"
         ),
         "process_pool thread_pool",
-        "metrics admission live_jobs job_view jobs answers",
+        "metrics admission live_jobs intake job_view jobs answers",
         (
             "guard problems http_input endpoints request_log routes openapi docs_page documents"
             " patient_worker runtime"

@@ -25,6 +25,7 @@ from typing import Any
 
 from server import (
     end_recorder,
+    intake,
     jobs,
     ledger,
     live_jobs,
@@ -37,7 +38,10 @@ from tests.support.statistics import Anything
 
 WATCHED = {
     module.__file__
-    for module in (jobs, live_jobs, ledger, result_store, result_writer, result_locks, end_recorder)
+    for module in (
+        *(jobs, intake, live_jobs, ledger),
+        *(result_store, result_writer, result_locks, end_recorder),
+    )
 }
 SECONDS = 20.0
 ANSWERS = {
