@@ -133,7 +133,6 @@ class ForkServer:
         if isinstance(answer, _NotForked):
             raise OSError(f"the system refuses another process: {answer.reason}")
         assert isinstance(answer, _Forked)
-        self._exited.pop(answer.pid, None)  # another's, which nobody has asked for in time
         return answer.pid
 
     def exit_status(self, pid: int, timeout: float) -> int | None:
@@ -177,8 +176,11 @@ class ForkServer:
         except TimeoutError:
             return []
         for message in messages:
-            if isinstance(message, _Exited):
-                self._exited[message.pid] = os.waitstatus_to_exitcode(message.status)
+            match message:
+                case _Exited(pid, status):
+                    self._exited[pid] = os.waitstatus_to_exitcode(status)
+                case _Forked(pid):  # what is known of the number is about another, before it
+                    self._exited.pop(pid, None)
         return list(messages)
 
     def close(self, timeout: float = 2.0) -> None:
