@@ -30,7 +30,7 @@ data: $(TESTED) ## download the current CDC table (needs internet); it is served
 docs: $(READY) ## write the generated pages of docs/ anew
 	$(BIN)/python -m tools.make_docs
 
-bench: $(TESTED) ## measure the pool and the server against their like (about a minute)
+bench: $(TESTED) ## measure the pool and the server against their like; QUICK=1 takes about two minutes
 	$(BIN)/python -m benchmarks
 
 soak: $(TESTED) data/sample.csv.gz ## kill the server's processes under load for MINUTES=2, then check every job

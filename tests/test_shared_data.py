@@ -1,5 +1,7 @@
 """The columns are shared, not copied; nobody can change them, and nothing of them is left."""
 
+import ctypes
+import errno
 import gc
 import mmap
 import os
@@ -252,3 +254,23 @@ def test_without_memfd_an_unlinked_temporary_file_serves(
         with pytest.raises(ValueError, match="read-only"):
             table.value[0] = 0.0
     assert_same(table, TABLE)
+
+
+def test_a_page_of_the_columns_cannot_be_made_writable(region: SharedRegion) -> None:
+    table = attach_table(region.fd)
+    page = table.value.ctypes.data // mmap.PAGESIZE * mmap.PAGESIZE
+    if mapping_of(page).split()[1].endswith("p"):
+        pytest.skip("this kernel has no shared mapping of a sealed region")
+    library = ctypes.CDLL(None, use_errno=True)
+    asked = mmap.PROT_READ | mmap.PROT_WRITE
+    assert library.mprotect(ctypes.c_void_p(page), mmap.PAGESIZE, asked) == -1
+    assert ctypes.get_errno() == errno.EACCES
+
+
+def mapping_of(address: int) -> str:
+    """The line of this process's memory map that the address lies in."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        first, end = (int(text, 16) for text in line.split()[0].split("-"))
+        if first <= address < end:
+            return line
+    raise AssertionError("the address is not mapped")

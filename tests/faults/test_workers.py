@@ -654,6 +654,15 @@ def test_the_last_step_of_a_job_does_not_wait_behind_those_that_came_later(singl
     assert order.index(job) < order.index(later[5])
 
 
+def test_descriptors_that_a_task_has_leaked_cost_the_next_one_no_attempt(tmp_path: Path) -> None:
+    with opened_pool(tmp_path, workers=1, worker_memory=2**30) as bench:
+        (worker,) = bench.pids()
+        assert bench.answer("leak_descriptors", 64) > 0
+        for _ in range(3):  # each long enough for the worker to look at its memory after it
+            assert bench.answer("pause", "well", seconds=0.03, max_attempts=1) == "well"
+        assert bench.answer("pid") == worker
+
+
 class Clumsy(Recorder):
     """A listener that fails."""
 

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import math
 import os
+import resource
 import signal
 import sys
 import time
@@ -140,6 +141,17 @@ def leak(table: Table, request: Anything, part: Json) -> Json:
     _leaked.append(b"x" * request.value)
     time.sleep(request.seconds)
     return os.getpid()
+
+
+def leak_descriptors(table: Table, request: Anything, part: Json) -> Json:
+    """Open and keep files until no more of `value` may be open; how many these are."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (request.value, hard))
+    kept: list[int] = []
+    with contextlib.suppress(OSError):
+        while True:
+            kept.append(os.open(os.devnull, os.O_RDONLY))
+    return len(kept)
 
 
 def outstay(table: Table, request: Anything, part: Json) -> Json:
@@ -396,6 +408,7 @@ _SINGLE = (
     leak,
     leave,
     leave_after,
+    leak_descriptors,
     leave_child,
     leave_once,
     loaded_modules,
