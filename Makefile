@@ -5,6 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 TESTED := $(VENV)/.ready-to-test
+BENCHED := $(VENV)/.ready-to-bench
 
 .DEFAULT_GOAL := help
 .PHONY: help run test sample data docs bench soak clean
@@ -30,7 +31,7 @@ data: $(TESTED) ## download the current CDC table (needs internet); it is served
 docs: $(READY) ## write the generated pages of docs/ anew
 	$(BIN)/python -m tools.make_docs
 
-bench: $(TESTED) ## measure the pool and the server against their like; QUICK=1 takes about two minutes
+bench: $(BENCHED) data/sample.csv.gz ## threads or processes? measure both, and their like; QUICK=1 takes a minute
 	$(BIN)/python -m benchmarks
 
 soak: $(TESTED) data/sample.csv.gz ## kill the server's processes under load for MINUTES=2, then check every job
@@ -50,4 +51,8 @@ $(READY): setup.cfg pyproject.toml
 
 $(TESTED): $(READY)
 	$(BIN)/pip install --quiet --editable '.[test]'
+	@touch $@
+
+$(BENCHED): $(TESTED)
+	$(BIN)/pip install --quiet --editable '.[bench]'
 	@touch $@

@@ -1,21 +1,64 @@
-"""Run every benchmark and print its table; `QUICK=1` takes fewer rounds."""
+"""Run every benchmark, print its tables and write the report: `python -m benchmarks [NAME ...]`.
 
+`QUICK=1` takes shorter runs and leaves the long ones out.
+"""
+
+import importlib
 import os
-import platform
+import sys
+import time
+from collections.abc import Iterator
 
-from benchmarks import ended_jobs, http_posts, pool_tasks, replacement, spread_job
-from server.machine import Machine
+from tqdm import tqdm
+
+from benchmarks.machine_facts import load, machine_facts
+from benchmarks.measure import Comparison, Effort, Skipped
+from benchmarks.report import Report, Section, print_comparison, write_report
+
+BENCHMARKS = {
+    "pool_tasks": "Tiny tasks through a pool of processes",
+    "replacement": "A killed worker is replaced",
+    "spread_job": "One job on all cores",
+    "http_posts": "Requests through HTTP",
+}
+"""Module and title of each, in the order of the report."""
+
+
+def main(names: list[str]) -> None:
+    """Run the benchmarks named, or all."""
+    quick = bool(os.environ.get("QUICK"))
+    facts = machine_facts() | {"command": _command(quick), "load before": load()}
+    sections = list(_sections(names or list(BENCHMARKS), quick))
+    report = Report(facts | {"load after": load()}, tuple(sections))
+    print(f"\n{write_report(report)}")
+
+
+def _sections(names: list[str], quick: bool) -> Iterator[Section]:
+    with tqdm(names, bar_format="{desc:<66.66}{bar}{n}/{total}", disable=None) as progress:
+
+        def tell(text: str) -> None:
+            progress.set_description_str(text, refresh=False)
+            progress.update(0)
+
+        effort = Effort(seconds=0.2 if quick else 1.0, quick=quick, tell=tell)
+        for name in progress:
+            begun = time.perf_counter()
+            comparisons: list[Comparison] = []
+            why = ""
+            try:
+                for comparison in importlib.import_module(f"benchmarks.{name}").measure(effort):
+                    comparisons.append(comparison)
+                    print_comparison(comparison, progress.write)
+            except Skipped as skipped:
+                why = str(skipped)
+                progress.write(f"{BENCHMARKS[name]}: skipped, {why}")
+            seconds = time.perf_counter() - begun
+            yield Section(name, BENCHMARKS[name], tuple(comparisons), why, seconds)
+
+
+def _command(quick: bool) -> str:
+    return f"{'QUICK=1 ' if quick else ''}make bench"
+
 
 if __name__ == "__main__":
-    quick = bool(os.environ.get("QUICK"))
-    rounds = 3 if quick else 7
-    print(
-        f"Python {platform.python_version()}, {Machine().cores()} cores, {platform.machine()}, "
-        f"load {os.getloadavg()[0]:.2f}; medians of {rounds} rounds, the sides alternating"
-    )
-    pool_tasks.main(rounds)
-    replacement.main()
-    http_posts.main(rounds)
-    spread_job.main(rounds)
-    if not quick:
-        ended_jobs.main()
+    main(sys.argv[1:])

@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
-from benchmarks.measure import alternate, report
+from benchmarks.measure import Comparison, Effort, against_each, alternate
 from server.settings import ROOT
 
 CLIENTS = 8
-SECONDS = 2.0
 START_SECONDS = 60.0
 
 
@@ -55,8 +54,8 @@ def _wait_for(port: int, path: str, process: subprocess.Popen[bytes]) -> None:
     raise RuntimeError(f"the server on port {port} did not start")
 
 
-def _load(port: int, path: str, body: dict[str, str]) -> float:
-    numbers = [str(CLIENTS), str(SECONDS)]
+def _load(port: int, path: str, body: dict[str, str], effort: Effort) -> float:
+    numbers = [str(CLIENTS), str(effort.seconds)]
     command = [sys.executable, "-m", "benchmarks.load", "127.0.0.1", str(port), path]
     done = subprocess.run(
         [*command, json.dumps(body), *numbers], cwd=ROOT, capture_output=True, check=True
@@ -67,8 +66,8 @@ def _load(port: int, path: str, body: dict[str, str]) -> float:
     return float(measured["rate"])
 
 
-def main(rounds: int) -> None:
-    """Print both rates and their ratio."""
+def measure(effort: Effort) -> Iterator[Comparison]:
+    """Both rates and their ratio."""
     gunicorn = str(Path(sys.executable).with_name("gunicorn"))
     ours, plain = free_port(), free_port()
     with tempfile.TemporaryDirectory(prefix="sportiv-bench-", dir=ROOT) as folder:
@@ -77,6 +76,7 @@ def main(rounds: int) -> None:
             "SPORTIV_RESULTS_DIR": f"{folder}/results",
             "SPORTIV_LOG_DIR": f"{folder}/logs",
             "SPORTIV_MAX_QUEUED": "1000000",
+            "SPORTIV_CACHE": "0",
         }
         command = [gunicorn, "-c", "gunicorn.conf.py"]
         hello = [gunicorn, "-c", "benchmarks/hello_conf.py", "-b", f"127.0.0.1:{plain}"]
@@ -88,11 +88,19 @@ def main(rounds: int) -> None:
                 question = json.load(answer)["data"][0]["question"]
             figures = alternate(
                 {
-                    "POST /api/global_mean, durability full": lambda: _load(
-                        ours, "/api/global_mean", {"question": question}
+                    "POST /api/global_mean": lambda: _load(
+                        ours, "/api/global_mean", {"question": question}, effort
                     ),
-                    "POST to a Flask hello": lambda: _load(plain, "/hello", {"name": "reader"}),
+                    "POST to a Flask hello": lambda: _load(
+                        plain, "/hello", {"name": "reader"}, effort
+                    ),
                 },
-                rounds,
+                effort,
             )
-    report(f"POSTs accepted, {CLIENTS} clients, keep-alive", figures, "sportiv against {other}")
+    yield Comparison(
+        "posts-accepted",
+        f"POSTs accepted, durability full, {CLIENTS} clients, keep-alive",
+        "requests/s",
+        tuple(figures),
+        against_each(figures, at_least=0.8),
+    )

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Raw
 
-from benchmarks.measure import alternate, report
+from benchmarks.measure import Comparison, Effort, against_each, alternate
 from server.machine import Machine
 from server.messages import Task, TaskKind
 from server.pool import Order, Outcome, TimeLimit
@@ -20,7 +20,6 @@ from server.stats.statistic import QuestionRequest, Statistic
 from server.table import Names, Table, group_tree
 
 IN_FLIGHT = 16
-TASKS = 10_000
 
 
 def _nothing(table: Table, request: Any, part: Any) -> int:
@@ -74,20 +73,20 @@ def _order(number: int) -> Order:
     return Order(task, TimeLimit(60.0), 1)
 
 
-def _through_pool(pool: ProcessPool, counter: Counter) -> float:
+def _through_pool(pool: ProcessPool, counter: Counter, tasks: int) -> float:
     begun = time.perf_counter()
-    for number in range(TASKS):
+    for number in range(tasks):
         counter.free.acquire()
         pool.submit(_order(number))
     for _ in range(IN_FLIGHT):
         counter.free.acquire()
-    rate = TASKS / (time.perf_counter() - begun)
+    rate = tasks / (time.perf_counter() - begun)
     for _ in range(IN_FLIGHT):
         counter.free.release()
     return rate
 
 
-def _through_executor(executor: ProcessPoolExecutor) -> float:
+def _through_executor(executor: ProcessPoolExecutor, tasks: int) -> float:
     free = threading.Semaphore(IN_FLIGHT)
 
     def ended(future: Future[int]) -> None:
@@ -95,27 +94,33 @@ def _through_executor(executor: ProcessPoolExecutor) -> float:
         free.release()
 
     begun = time.perf_counter()
-    for _ in range(TASKS):
+    for _ in range(tasks):
         free.acquire()
         executor.submit(nothing, '{"question":"obesity"}').add_done_callback(ended)
     for _ in range(IN_FLIGHT):
         free.acquire()
-    return TASKS / (time.perf_counter() - begun)
+    return tasks / (time.perf_counter() - begun)
 
 
-def main(rounds: int) -> None:
-    """Print both rates and their ratio."""
+def measure(effort: Effort) -> Iterator[Comparison]:
+    """Both rates and their ratio."""
     workers, counter = Machine().cores(), Counter()
+    tasks = 3_000 if effort.quick else 10_000
     with (
         open_pool(counter, workers) as pool,
         ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as executor,
     ):
         figures = alternate(
             {
-                "sportiv process pool": lambda: _through_pool(pool, counter),
-                "concurrent.futures.ProcessPoolExecutor": lambda: _through_executor(executor),
+                "process pool": lambda: _through_pool(pool, counter, tasks),
+                "ProcessPoolExecutor": lambda: _through_executor(executor, tasks),
             },
-            rounds,
+            effort,
         )
-    title = f"Tiny tasks through {workers} worker processes, {IN_FLIGHT} in flight"
-    report(title, figures, "sportiv against {other}")
+    yield Comparison(
+        "tiny-tasks",
+        f"Tiny tasks through {workers} workers, {IN_FLIGHT} in flight",
+        "tasks/s",
+        tuple(figures),
+        against_each(figures, at_least=4.0),
+    )

@@ -3,22 +3,33 @@
 import logging
 import os
 import signal
-import statistics
 import time
+from collections.abc import Iterator
 
+from benchmarks.measure import Chart, Comparison, Effort, Figure, Goal
 from benchmarks.pool_tasks import Counter, open_pool
 from server.process_pool import ProcessPool
 
 KILLS = 40
 
 
-def main() -> None:
-    """Print the median, and the slowest of all."""
+def measure(effort: Effort) -> Iterator[Comparison]:
+    """The milliseconds from the signal to a pool that is whole again, and how they are spread."""
     logging.getLogger("sportiv").setLevel(logging.CRITICAL)  # which tells of every death
     with open_pool(Counter(), workers=2) as pool:
-        took = [_seconds(pool.workers()[0].pid, pool) for _ in range(KILLS)]
-    print(f"\nA killed worker replaced and ready, idle pool, {KILLS} times")
-    print(f"  median {statistics.median(took) * 1000:.1f} ms, slowest {max(took) * 1000:.1f} ms")
+        took = []
+        for kill in range(KILLS):
+            effort.tell(f"kill {kill + 1} of {KILLS}")
+            took.append(_seconds(pool.workers()[0].pid, pool) * 1000)
+    figure = Figure(f"{KILLS} kills", tuple(took))
+    yield Comparison(
+        "replacement",
+        "A killed worker replaced and ready, idle pool",
+        "ms",
+        (figure,),
+        (Goal("median against 50 ms", figure.median / 50, at_most=1.0),),
+        chart=Chart.NONE,
+    )
 
 
 def _seconds(victim: int, pool: ProcessPool) -> float:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from benchmarks.measure import alternate, report
+from benchmarks.measure import Chart, Comparison, Effort, Figure, Goal, against_each, alternate
 from server.errors import AlreadyEnded
 from server.fork_server import worker_environment
 from server.gathering import FAN_IN
@@ -39,44 +39,55 @@ LONGEST = 600.0
 """Seconds after which a job is given up."""
 
 
-def main(rounds: int) -> None:
-    """Print the speed-up, and the latency of tiny jobs in units of a part's time."""
+def measure(effort: Effort) -> Iterator[Comparison]:
+    """The speed-up, and the latency of tiny jobs in units of a part's time."""
     with _jobs() as jobs:
-        workers = jobs.describe_pool()["workers"]
+        workers = len(jobs.describe_pool()["workers"])
         question = str(jobs.catalogue.describe_questions()[0]["question"])
-        request = HEAVY.request(question=question, n_resamples=RESAMPLES, seed=1)
+        request = HEAVY.request(
+            question=question, n_resamples=RESAMPLES // (4 if effort.quick else 1), seed=1
+        )
         parts = len(HEAVY.plan(jobs.catalogue.table, request))
         figures = alternate(
             {
-                f"one job of {parts} parts, {len(workers)} workers": lambda: (
-                    parts / _seconds(jobs, HEAVY, request)
-                ),
-                "one bare process": lambda: parts / _bare_process(question),
+                f"spread over {workers} workers": lambda: parts / _seconds(jobs, HEAVY, request),
+                "one bare process": lambda: parts / _bare_process(question, request.n_resamples),
             },
-            rounds,
+            effort,
         )
-        report("Parts of one bootstrap a second", figures, "sportiv against {other}")
-        _tiny_jobs(jobs, question, 1 / figures[1].median)
+        yield Comparison(
+            "spread-job",
+            f"One bootstrap of {parts} parts",
+            "parts/s",
+            tuple(figures),
+            against_each(figures, at_least=0.9 * workers),
+        )
+        yield _tiny_jobs(jobs, question, 1 / figures[1].median, effort)
 
 
-def _tiny_jobs(jobs: Jobs, question: str, part: float) -> None:
+def _tiny_jobs(jobs: Jobs, question: str, part: float, effort: Effort) -> Comparison:
     request = HEAVY.request(question=question, n_resamples=MANY_RESAMPLES, seed=1)
     parts = len(HEAVY.plan(jobs.catalogue.table, request))
     tiny = QuestionRequest(question)
     heavy_id = jobs.submit(HEAVY, request)
     took = []
-    for _ in range(TINY_JOBS):
+    for number in range(TINY_JOBS // (3 if effort.quick else 1)):
+        effort.tell(f"tiny job {number + 1} beside a heavy one")
         if jobs.live.get(heavy_id) is None:
             break
-        took.append(_seconds(jobs, TINY, tiny))
+        took.append(_seconds(jobs, TINY, tiny) * 1000)
         time.sleep(PAUSE)
     with suppress(AlreadyEnded):
         jobs.cancel(heavy_id)
-    half, most = statistics.median(took), statistics.quantiles(took, n=100)[HUNDREDTH - 1]
-    print(
-        f"\nA tiny job while one of {parts} parts of {part * 1000:.1f} ms runs, {len(took)} times"
+    most = statistics.quantiles(took, n=100)[HUNDREDTH - 1]
+    return Comparison(
+        "tiny-beside-heavy",
+        f"A tiny job while one of {parts} parts of {part * 1000:.1f} ms runs",
+        "ms",
+        (Figure(f"{len(took)} tiny jobs", tuple(took)),),
+        (Goal("p99 against one part's time", most / (part * 1000), at_most=2.0),),
+        chart=Chart.NONE,
     )
-    print(f"  median {half * 1000:.1f} ms, p99 {most * 1000:.1f} ms: {most / part:.2f} parts")
 
 
 def _seconds(jobs: Jobs, statistic: Statistic, request: JobRequest) -> float:
@@ -89,19 +100,19 @@ def _seconds(jobs: Jobs, statistic: Statistic, request: JobRequest) -> float:
     return ended - begun
 
 
-def _bare_process(question: str) -> float:
+def _bare_process(question: str, resamples: int) -> float:
     """The seconds that the same parts take in a process of its own, loading not counted."""
-    command = module_command("benchmarks.spread_job", question)
+    command = module_command("benchmarks.spread_job", question, str(resamples))
     done = subprocess.run(command, env=worker_environment(), check=True, stdout=subprocess.PIPE)
     return float(done.stdout)
 
 
-def _bare_seconds(question: str) -> float:
+def _bare_seconds(question: str, resamples: int) -> float:
     """The same parts, computed here one after the other."""
     settings = Settings.read({})
     with load_region(settings.data, settings.dataset) as region:
         table = attach_table(region.fd)
-    request = HEAVY.request(question=question, n_resamples=RESAMPLES, seed=1)
+    request = HEAVY.request(question=question, n_resamples=resamples, seed=1)
     HEAVY.partial(table, request, HEAVY.plan(table, request)[0])  # warm, as the workers are
     begun = time.perf_counter()
     partials: list[Json] = [
@@ -126,4 +137,4 @@ def _jobs() -> Iterator[Jobs]:
 
 
 if __name__ == "__main__":
-    print(_bare_seconds(sys.argv[1]))
+    print(_bare_seconds(sys.argv[1], int(sys.argv[2])))
