@@ -10,8 +10,9 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ BACKUPS = 5
 BATCH_SECONDS = 0.05
 """How long a line may wait for others before all are written."""
 
+_BATCH = 200  # lines
 _ROOT = "sportiv"
 _encode = json.JSONEncoder(default=str).encode
 _ESCAPES = {
@@ -91,15 +93,44 @@ class JsonFormatter(LogFormatter):
 
 
 def _moment(record: logging.LogRecord) -> str:
-    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-    return f"{seconds}.{int(record.msecs):03d}Z"
+    return f"{_second(int(record.created))}.{int(record.msecs):03d}Z"
+
+
+@lru_cache(maxsize=8)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 class QuietRotatingFileHandler(RotatingFileHandler):
     """A rotating file whose faults stay with it."""
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Lose the line: whoever logs has better things to do than to fail for it."""
+    def emit_all(self, records: Iterable[logging.LogRecord]) -> None:
+        """Write the records with one look at the file and, as long as it has room, one write."""
+        try:
+            if self.stream is None:
+                self.stream = self._open()
+            text, size = "", self.stream.tell()
+            for line in map(self._line, records):
+                if size + len(line) >= self.maxBytes:
+                    self._write(text)
+                    self.doRollover()
+                    text, size = "", 0
+                text += line
+                size += len(line)
+            self._write(text)
+        except (OSError, ValueError):
+            pass  # whoever logs has better things to do than to fail for it
+
+    def _line(self, record: logging.LogRecord) -> str:
+        try:
+            return f"{self.format(record)}{self.terminator}"
+        except Exception:  # a message that does not fit its values
+            return ""
+
+    def _write(self, text: str) -> None:
+        assert self.stream is not None
+        self.stream.write(text)
+        self.flush()
 
     def close(self) -> None:
         """Close the file, also where its last lines find no room."""
@@ -115,7 +146,7 @@ class BatchHandler(logging.Handler):
     BATCH_SECONDS of lines are lost when the process is killed outright.
     """
 
-    def __init__(self, target: logging.Handler) -> None:
+    def __init__(self, target: QuietRotatingFileHandler) -> None:
         super().__init__()
         self._target = target
         self._queue: queue.SimpleQueue[logging.LogRecord | None] = queue.SimpleQueue()
@@ -137,11 +168,12 @@ class BatchHandler(logging.Handler):
         super().close()
 
     def _run(self) -> None:
-        while True:
-            record = self._queue.get()
-            if record is None:
-                return
-            self._target.handle(record)
+        while not self._closing.is_set() or not self._queue.empty():
+            waiting = [self._queue.get()]
+            while len(waiting) < _BATCH and not self._queue.empty():
+                waiting.append(self._queue.get())
+            if records := [record for record in waiting if record is not None]:
+                self._target.emit_all(records)
             if self._queue.empty():
                 self._closing.wait(BATCH_SECONDS)
 
@@ -153,7 +185,7 @@ def begin_new_log(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _open_file(folder: Path, formatter: logging.Formatter) -> logging.Handler:
+def _open_file(folder: Path, formatter: logging.Formatter) -> QuietRotatingFileHandler:
     file = QuietRotatingFileHandler(
         folder / LOG_NAME, maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8"
     )

@@ -44,6 +44,10 @@ class ResultLocks:
                 alive = self._locks.get(job_id) is lock
             yield alive
 
+    def has(self, job_id: int) -> bool:
+        """Whether the job has a lock at this moment."""
+        return job_id in self._locks
+
     def discard(self, job_id: int) -> None:
         """Drop the job's entry after its final write; threads that wait for it see False."""
         with self._guard:

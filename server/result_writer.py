@@ -131,6 +131,8 @@ class ResultWriter:
             self._resting = False
 
     def _next_due(self) -> float | None:
+        while self._expected and not self._locks.has(self._expected[0][1]):
+            self._expected.popleft()
         due = [self._expected[0][0]] if self._expected else []
         if self._refused:
             due.append(self._retry_at)

@@ -14,7 +14,7 @@ from server.ledger_schema import NewJob
 from server.stats.statistic import LARGEST_SEED, JobRequest, Json, Statistic, Unanswerable
 from server.table import Table
 
-_ABOUT_THE_JOB = tuple(JobRequest.__struct_fields__)
+_ABOUT_THE_JOB = {each.name: each.default for each in msgspec.structs.fields(JobRequest)}
 """Fields that say nothing about the question, so that they make no other answer."""
 
 
@@ -36,7 +36,7 @@ class Submission:
     @classmethod
     def of(cls, table: Table, statistic: Statistic, request: JobRequest) -> "Submission":
         """The submission of a checked request; BadRequest where the plan refuses it."""
-        asked = msgspec.json.encode(_without(request, _ABOUT_THE_JOB))
+        asked = msgspec.json.encode(msgspec.structs.replace(request, **_ABOUT_THE_JOB))
         seeded = _with_seed(request)
         try:
             parts = statistic.plan(table, seeded)
@@ -75,15 +75,6 @@ def digest_of(submissions: Sequence[Submission]) -> str:
         for name, text in [each.question]
     ]
     return hashlib.blake2b(msgspec.json.encode(asked), digest_size=16).hexdigest()
-
-
-def _without(request: JobRequest, names: Sequence[str]) -> JobRequest:
-    defaults = {
-        field.name: field.default
-        for field in msgspec.structs.fields(request)
-        if field.name in names
-    }
-    return msgspec.structs.replace(request, **defaults)
 
 
 def _with_seed(request: Any) -> Any:
