@@ -4,6 +4,7 @@ import contextlib
 import math
 import re
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from server.wire import MAX_BODY, MAX_HEAD
@@ -30,8 +31,8 @@ def body_length(head: bytes) -> int | None:
 class Unsent:
     """An answer on its way; to gunicorn it is the socket that it writes to."""
 
-    def __init__(self) -> None:
-        self.content = bytearray()
+    def __init__(self, content: bytes = b"") -> None:
+        self.content = bytearray(content)
 
     def sendall(self, data: bytes) -> None:
         """Keep `data` for the client."""
@@ -43,6 +44,10 @@ class Unsent:
 
     def close(self) -> None:
         """As `shutdown`."""
+
+
+def _nothing(conn: "Connection") -> None:
+    """What happens on an event before the first wait."""
 
 
 class Connection:
@@ -62,6 +67,9 @@ class Connection:
         self.reusable = False  # whether another request may follow on this connection
         self.whole = False
         self.leaving = False  # nothing is read from it any more
+        self.request = b""  # the one that is being answered
+        self.watched = 0  # the event of its socket that the main thread waits for
+        self.on_event: Callable[[Connection], None] = _nothing
         self._wanted: int | None = None
 
     def has_request(self) -> bool:
@@ -91,12 +99,11 @@ class Connection:
         """Whether the client waits for a word before it sends the body."""
         return self.waits_for_body and _EXPECTING.search(self.received) is not None
 
-    def take_request(self) -> bytes:
-        """The bytes of the request; what came behind them stays for the next one."""
-        request = bytes(self.received[: self._wanted])
+    def take_request(self) -> None:
+        """Set the request apart, to be answered; what came behind it stays for the next one."""
+        self.request = bytes(self.received[: self._wanted])
         del self.received[: self._wanted]
         self._wanted = None
-        return request
 
     def send(self) -> None:
         """Send as much as the client takes now; OSError where it has gone."""

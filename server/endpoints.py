@@ -42,13 +42,10 @@ from server.problems import as_problem
 from server.request_log import about_request, watch_requests
 from server.settings import Settings
 from server.stats.statistic import JobRequest, Json, Statistic
-from server.wire import MAX_BODY
+from server.wire import MAX_BODY, RETRY_AFTER
 
 MOST_LISTED = 10_000
 """How many jobs one answer lists at most."""
-
-RETRY_AFTER = "1"
-"""Seconds after which a client that was refused may try again."""
 
 _JOB_ID = re.compile(r"(?:job_id_)?([1-9][0-9]{0,17})", re.ASCII)
 _JSON_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json", re.ASCII)

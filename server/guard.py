@@ -44,22 +44,36 @@ class Guard:
             _check_origin()
 
     def _check_token(self) -> None:
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        assert self._token is not None
-        if not given or scheme.lower() != "bearer":
+        authorization = request.headers.get("Authorization", "")
+        if not _given_token(authorization):
             raise Unauthorized("this needs the server's token: Authorization: Bearer <token>")
-        if not self._token.equals(given.strip()):
+        if not self._has_token(authorization):
             raise Unauthorized("this is not the server's token")
+
+    def _has_token(self, authorization: str) -> bool:
+        given = _given_token(authorization)
+        return self._token is not None and bool(given) and self._token.equals(given)
 
     def _check_host(self) -> None:
         """Against names that another site has pointed to this machine (DNS rebinding)."""
         host = request.environ.get("HTTP_HOST")
-        if host is None or (name := _name_of(host)) in self._own_names or _is_address(name):
+        if host is None or self.knows(host):
             return
         raise Forbidden(
             f"the request is for the host {host!r}; without SPORTIV_TOKEN this server answers "
             "to its address, to localhost and to the name in SPORTIV_BIND"
         )
+
+    def knows(self, host: str) -> bool:
+        """Whether a `Host` header names this server, and not what another site calls it."""
+        name = _name_of(host)
+        return name in self._own_names or _is_address(name)
+
+    def lets_in(self, host: str, authorization: str | None) -> bool:
+        """Whether any request that no browser sends may pass with these two headers."""
+        if self._token is None:
+            return self.knows(host)
+        return authorization is not None and self._has_token(authorization)
 
 
 def _check_site() -> None:
@@ -79,6 +93,12 @@ def _check_origin() -> None:
     host = request.environ.get("HTTP_HOST", "").lower().removesuffix(_DEFAULT_PORTS[scheme])
     if not host or origin.lower() != f"{scheme}://{host}":
         raise Forbidden(f"a web page of another site may not do this (Origin is {origin!r})")
+
+
+def _given_token(authorization: str) -> str:
+    """The token of an `Authorization` header; empty where it holds none."""
+    scheme, _, given = authorization.partition(" ")
+    return given.strip() if scheme.lower() == "bearer" else ""
 
 
 def _name_of(host: str) -> str:

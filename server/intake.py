@@ -66,19 +66,16 @@ class Intake:
         Raises BadRequest, KeyReused (it came with others), ShuttingDown, QueueFull or
         StorageError; then nothing is kept and no id used.
         """
-        table = self._catalogue.table
-        submissions = [Submission.of(table, statistic, request) for statistic, request in wanted]
-        for each in submissions:
-            each.check_time_limit(self._settings.job_timeout)
+        submissions = [self._submission(*each) for each in wanted]
         marks: dict[str, Any] = {"request_id": request_id or None}
         if key is None:
-            return self._accept(submissions, is_batch, marks)
+            return self._accept(submissions, [marks] * len(submissions), is_batch=is_batch)
         digest = digest_of(submissions)
         with self._key_locks[hash(key) % len(self._key_locks)]:
             earlier = self._ledger.with_key(key)
             if earlier is None:
                 marks |= {"idempotency_key": key, "request_digest": digest}
-                return self._accept(submissions, is_batch, marks)
+                return self._accept(submissions, [marks] * len(submissions), is_batch=is_batch)
         if earlier.request_digest != digest or (earlier.batch is not None) != is_batch:
             raise KeyReused(
                 f"the Idempotency-Key came with another request before: job {earlier.id}"
@@ -87,17 +84,31 @@ class Intake:
             return [earlier.id]
         return [job_id for job_id, _ in self._ledger.of_batch(earlier.batch)]
 
+    def accept_each(self, wanted: Sequence[tuple[Statistic, JobRequest, str]]) -> Sequence[int]:
+        """Accept jobs of several clients as `accept` does, all or none, at the cost of one.
+
+        Each comes with the id of its request.
+        """
+        submissions = [self._submission(statistic, request) for statistic, request, _ in wanted]
+        return self._accept(submissions, [{"request_id": each or None} for _, _, each in wanted])
+
+    def _submission(self, statistic: Statistic, request: JobRequest) -> Submission:
+        submission = Submission.of(self._catalogue.table, statistic, request)
+        submission.check_time_limit(self._settings.job_timeout)
+        return submission
+
     def _accept(
         self,
         submissions: Sequence[Submission],
-        is_batch: bool,
-        marks: dict[str, Any],
+        marks: Sequence[dict[str, Any]],
+        *,
+        is_batch: bool = False,
     ) -> Sequence[int]:
         answers = [self._earlier_answer(each) for each in submissions]
         now, fingerprint = time.time(), self._catalogue.table.fingerprint
         new = [
-            each.new_job(fingerprint, now, cached_from=answer and answer[0], **marks)
-            for each, answer in zip(submissions, answers, strict=True)
+            each.new_job(fingerprint, now, cached_from=answer and answer[0], **of_it)
+            for each, answer, of_it in zip(submissions, answers, marks, strict=True)
         ]
         self._admission.reserve(len(new))
         try:

@@ -99,9 +99,17 @@ class Jobs:
         request_id: str = "",
     ) -> Sequence[int]:
         """Accept jobs, all or none: see `Intake.accept`; NoWorkers where none can be started."""
+        self._check_workers()
+        return self._intake.accept(wanted, key, is_batch=is_batch, request_id=request_id)
+
+    def submit_each(self, wanted: Sequence[tuple[Statistic, JobRequest, str]]) -> Sequence[int]:
+        """Accept jobs of several clients, each with its request's id: see `Intake.accept_each`."""
+        self._check_workers()
+        return self._intake.accept_each(wanted)
+
+    def _check_workers(self) -> None:
         if self._pool.trouble and not self.can_compute:
             raise NoWorkers(f"nothing can be computed at present: {self._pool.trouble}")
-        return self._intake.accept(wanted, key, is_batch=is_batch, request_id=request_id)
 
     def wait(self, job_id: int, seconds: float) -> bool:
         """Wait until the job has ended, at most so long; False where that was not waited for.

@@ -17,7 +17,7 @@ import math
 import selectors
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -35,6 +35,7 @@ from gunicorn.http.errors import (
 from gunicorn.workers.gthread import ThreadWorker
 
 from server.connection import Connection, Unsent
+from server.express import Express, Passenger
 from server.wire import HEADERS, MAX_BODY, MAX_HEAD, SERVER, error_content
 
 RECEIVE_SECONDS = 10.0
@@ -67,12 +68,14 @@ log = logging.getLogger("sportiv.http")
 
 
 class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """See the module. `receive_seconds` may be set before it runs."""
+    """See the module. `receive_seconds` and `express` may be set before it runs."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.receive_seconds = RECEIVE_SECONDS
+        self.express: Express | None = None
         self._connections: set[Connection] = set()
+        self._boarding: list[Passenger] = []  # who goes with the express thread's next turn
         self._next_look = 0.0
 
     def init_process(self) -> None:
@@ -109,12 +112,18 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         seconds: float,
     ) -> None:
         conn.deadline = time.monotonic() + seconds
-        self.poller.register(conn.socket, event, lambda _: then(conn))
+        conn.on_event = then
+        if conn.watched == event:
+            return
+        change = self.poller.modify if conn.watched else self.poller.register
+        change(conn.socket, event, conn)
+        conn.watched = event
 
     def _wait_no_more(self, conn: Connection) -> None:
         conn.deadline = math.inf
-        with contextlib.suppress(KeyError, ValueError):
+        if conn.watched:
             self.poller.unregister(conn.socket)
+            conn.watched = 0
 
     def _receive(self, conn: Connection) -> None:
         try:
@@ -148,13 +157,52 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             self._close(conn)
 
     def _hand_over(self, conn: Connection) -> None:
-        self._wait_no_more(conn)
-        self.enqueue_req(conn)
+        """Have a request answered. What else may come meanwhile is looked at, but not read."""
+        conn.deadline = math.inf
+        conn.on_event = self._wait_no_more
+        conn.take_request()
+        passenger = None
+        if self.express is not None and conn.whole and self.alive:
+            passenger = self.express.passenger(conn, conn.request)
+        if passenger is None:
+            self.enqueue_req(conn)
+        else:
+            self._boarding.append(passenger)
+
+    def _depart(self) -> None:
+        """Let those go who have come since the last time."""
+        passengers, self._boarding = self._boarding, []
+        if self.express is None or not self.express.take(passengers):
+            for each in passengers:
+                self.enqueue_req(each.sender)
+
+    def express_arrives(self, passengers: Sequence[Passenger]) -> None:
+        """Send the answers; for the express thread, at the end of each turn."""
+        for each in passengers:
+            if each.answer is not None:
+                conn = each.sender
+                conn.sock = Unsent(each.answer)
+                with contextlib.suppress(OSError):  # gone; the main thread will see it
+                    conn.send()
+        self.method_queue.defer(self._go_on, passengers)
+
+    def _go_on(self, passengers: Sequence[Passenger]) -> None:
+        for each in passengers:
+            if each.error is not None:
+                self._refuse(each.sender, each.error)
+            elif each.answer is None:
+                self.enqueue_req(each.sender)
+            else:
+                each.sender.reusable = True
+                self._after_answer(each.sender)
 
     def finish_request(self, conn: Connection, future: Any) -> None:
         """Go on with a connection whose request has been dealt with."""
         failed = future.cancelled() or future.exception() is not None
         conn.reusable = not failed and future.result()
+        self._after_answer(conn)
+
+    def _after_answer(self, conn: Connection) -> None:
         if size := len(conn.sock.content):
             if sum(len(each.sock.content) for each in self._connections) > MOST_UNSENT:
                 log.warning("an answer of %d bytes is dropped: clients take theirs slowly", size)
@@ -222,6 +270,16 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
 
     # -- gunicorn's loop calls these, whenever something has happened, or every second ----
 
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Deal with whatever has happened within `timeout` seconds."""
+        for key, _ in self.poller.select(timeout):
+            if isinstance(key.data, Connection):
+                key.data.on_event(key.data)
+            else:
+                key.data(key.fileobj)
+        if self._boarding:
+            self._depart()
+
     def murder_keepalived(self, force: bool = False) -> None:
         """Close what is late."""
         now = time.monotonic()
@@ -253,7 +311,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         conn.sock = Unsent()
         try:
             # To the parser the connection ends with this request, so it never waits.
-            parser = http.get_parser(self.cfg, [conn.take_request()], conn.client)
+            parser = http.get_parser(self.cfg, [conn.request], conn.client)
             request = next(parser)
             request._expected_100_continue = False  # said by the main thread
             if not conn.whole:

@@ -4,13 +4,14 @@ import logging
 import random
 import re
 import time
+from dataclasses import dataclass
 from functools import cache, partial
 
 from flask import Flask, Response, g, request
 
 from server.jobs import Jobs
 from server.logging_setup import fields
-from server.metrics import NO_ROUTE
+from server.metrics import NO_ROUTE, Metrics
 
 HEADER = "X-Request-Id"
 
@@ -21,6 +22,21 @@ _random = random.Random()
 """Seeded by the system once. Ids must differ, not be secret, and the system takes long for each."""
 
 log = logging.getLogger("sportiv.http")
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request and what became of it."""
+
+    method: str
+    path: str
+    query: str
+    body: bytes
+    route: str  # the rule of its address
+    job: int | None
+    status: int
+    request_id: str
+    seconds: float
 
 
 def watch_requests(app: Flask, jobs: Jobs) -> None:
@@ -50,10 +66,20 @@ def _begin() -> None:
 
 def _end(jobs: Jobs, answer: Response) -> Response:
     answer.headers[HEADER] = g.request_id
-    seconds = time.perf_counter() - g.begun
-    route = NO_ROUTE if request.url_rule is None else _shown(request.url_rule.rule)
-    jobs.metrics.observe_request(request.method, route, answer.status_code, seconds)
-    _log(answer, seconds)
+    note(
+        jobs.metrics,
+        Exchange(
+            request.method,
+            request.path,
+            request.query_string.decode("latin-1"),
+            g.get("body", b""),
+            NO_ROUTE if request.url_rule is None else _shown(request.url_rule.rule),
+            g.get("job_id"),
+            answer.status_code,
+            g.request_id,
+            time.perf_counter() - g.begun,
+        ),
+    )
     return answer
 
 
@@ -63,22 +89,22 @@ def _shown(rule: str) -> str:
     return re.sub(r"<\w+:", "<", rule)
 
 
-def _log(answer: Response, seconds: float) -> None:
-    body = g.get("body", b"")
-    job = g.get("job_id")
+def note(metrics: Metrics, exchange: Exchange) -> None:
+    """Put a request that has been answered into the metrics and the log."""
+    metrics.observe_request(exchange.method, exchange.route, exchange.status, exchange.seconds)
     log.info(
         "%s %s %s%s -> %d",
-        request.method,
-        request.full_path if request.query_string else request.path,
-        body[:_LONGEST_LOGGED].decode("utf-8", "backslashreplace"),
-        "" if job is None else f" job {job}",
-        answer.status_code,
+        exchange.method,
+        f"{exchange.path}?{exchange.query}" if exchange.query else exchange.path,
+        exchange.body[:_LONGEST_LOGGED].decode("utf-8", "backslashreplace"),
+        "" if exchange.job is None else f" job {exchange.job}",
+        exchange.status,
         extra=fields(
-            method=request.method,
-            path=request.path,
-            status=answer.status_code,
-            job=job,
-            request_id=g.request_id,
-            duration_ms=round(1000 * seconds, 3),
+            method=exchange.method,
+            path=exchange.path,
+            status=exchange.status,
+            job=exchange.job,
+            request_id=exchange.request_id,
+            duration_ms=round(1000 * exchange.seconds, 3),
         ),
     )

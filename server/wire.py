@@ -14,6 +14,9 @@ MAX_HEAD = 64 * 1024
 SERVER = "sportiv"
 """What the `Server` header says: the name, and no version."""
 
+RETRY_AFTER = "1"
+"""Seconds after which a client that was told to wait may try again."""
+
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",

@@ -75,6 +75,7 @@ class Server:
     def start(self, settings: Settings, worker: Any) -> None:
         """Open everything in gunicorn's `worker`; leaves the process where that fails."""
         from server.endpoints import create_app
+        from server.express import Express
         from server.runtime import serving
 
         os.umask(0o077)  # what the server writes is its own
@@ -96,6 +97,8 @@ class Server:
         finally:
             started.set()
         self._app = create_app(self._jobs, settings)
+        express = Express(self._jobs, settings, worker.express_arrives)
+        worker.express = self._open.enter_context(express)
         self._take_over_signals(settings, worker)
 
     def _take_over_signals(self, settings: Settings, worker: Any) -> None:

@@ -15,7 +15,7 @@ import server
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(f"server.{name}" for name in layer.split())
     for layer in (
-        "errors messages wire reach channel table machine interpreter memory",
+        "errors messages plain_request wire reach channel table machine interpreter memory",
         (
             "settings connection drain_rate job_state reserve result_locks logging_setup"
             " folder_lock dataset stats"
@@ -29,7 +29,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "metrics admission live_jobs intake job_view jobs answers",
         (
             "guard problems http_input endpoints request_log routes openapi docs_page documents"
-            " patient_worker runtime"
+            " express patient_worker runtime"
         ),
         "wsgi",
     )
