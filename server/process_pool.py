@@ -63,6 +63,11 @@ START_TIMEOUT = 60.0
 LEAVE_TIMEOUT = 5.0
 """Seconds that a worker has to leave when it is told to, before it is killed."""
 
+KNOWN_SECONDS = 0.05
+"""For how long the next deadline counts as known; one that has come since may be kept so late."""
+
+_FIRST = frozenset((TaskKind.MERGE, TaskKind.COMBINE))  # their jobs have had their turns
+
 log = logging.getLogger("sportiv.pool")
 
 
@@ -115,7 +120,8 @@ class ProcessPool:
             lambda pending: (pending.order.task.job, pending.order.priority)
         )
         self._job_ends = JobEnds()
-        self._next_kill = math.inf  # as of the last wait: what has begun since is due later
+        self._next_look = math.inf  # the next deadline, as of `_known_at`
+        self._known_at = -math.inf
 
     # -- for any thread ---------------------------------------------------------------
 
@@ -234,18 +240,16 @@ class ProcessPool:
         self._staff.fill()
         if (cause := self._staff.trouble) is not None:
             self._give_up_start(cause)
-        self._wait(self._seconds_to_deadline())
+        self._wait(self._seconds_to_look())
         while self._inbox:
-            match self._inbox.popleft():
-                case Order(Task(kind=TaskKind.MERGE | TaskKind.COMBINE)) as order:
-                    self._scheduler.submit_next(_Pending(order))
-                case Order() as order:
-                    self._scheduler.submit(_Pending(order))
-                case job:
-                    self._cancel(job)
+            arrived = self._inbox.popleft()
+            if isinstance(arrived, int):
+                self._cancel(arrived)
+            elif arrived.task.kind in _FIRST:
+                self._scheduler.submit_next(_Pending(arrived))
+            else:
+                self._scheduler.submit(_Pending(arrived))
         self._hand_out()
-        self._end_what_waits_too_long()
-        self._kill_who_is_late()
 
     def _cancel(self, job: int) -> None:
         for worker, item, begun in self._scheduler.cancel(job):
@@ -278,10 +282,16 @@ class ProcessPool:
     def _hand_out(self) -> None:
         """Give waiting tasks to workers, and unstarted ones to whom they are due."""
         now = time.monotonic()
-        self._forget(self._scheduler.take_back(now))
+        if now >= self._next_look:
+            self._look(now)
+        self._assign_all(now)
+        if self._scheduler.idle() and self._forget(self._scheduler.take_back(now)):
+            self._assign_all(now)
+        self._pipes.send()
+
+    def _assign_all(self, now: float) -> None:
         while self._assign_next(now) or self._forget(self._scheduler.recall()):
             pass
-        self._pipes.send()
 
     def _assign_next(self, now: float) -> bool:
         """Give the next task to whoever should have it; whether somebody has room."""
@@ -334,10 +344,11 @@ class ProcessPool:
                 worker.kill("talked nonsense")
 
     def _take(self, worker: Worker, message: FromWorker) -> None:
+        if isinstance(message, Result):  # nearly all are
+            if pending := self._settle(worker, message.ticket):
+                self._end(pending, message.data)
+            return
         match message:
-            case Result(ticket, data):
-                if pending := self._settle(worker, ticket):
-                    self._end(pending, data)
             case Failure(ticket, reason):
                 if pending := self._settle(worker, ticket):
                     self._end(pending, None, reason)
@@ -457,26 +468,40 @@ class ProcessPool:
 
     # -- deadlines --------------------------------------------------------------------
 
-    def _seconds_to_deadline(self) -> float | None:
-        """Seconds until something is due without anyone's word; None if nothing is."""
+    def _look(self, now: float) -> None:
+        """Do what is due without anyone's word."""
+        self._known_at = -math.inf
+        self._forget(self._scheduler.take_back(now))
+        self._end_what_waits_too_long(now)
+        self._kill_who_is_late(now)
+
+    def _seconds_to_look(self) -> float | None:
+        """Seconds until something may be due without anyone's word; None if nothing is.
+
+        To know it means to look at every worker. As long as all are at work, and messages
+        come all the time, that is not done for each of them.
+        """
+        now = time.monotonic()
+        if self._scheduler.idle() or now >= self._known_at + KNOWN_SECONDS:
+            self._known_at = now
+            self._next_look = until = self._next_deadline()
+        else:
+            until = min(self._next_look, self._known_at + KNOWN_SECONDS)
+        return None if until == math.inf else max(0.0, until - now)
+
+    def _next_deadline(self) -> float:
         deadlines = [self._deadline(worker) for worker in self._staff.workers]
         due = [deadline.when for deadline in deadlines if deadline is not None]
-        self._next_kill = min(due, default=math.inf)
         others = (self._job_ends.next(), self._scheduler.take_back_at(), self._staff.next_start())
-        due += [moment for moment in others if moment is not None]
-        return max(0.0, min(due) - time.monotonic()) if due else None
+        return min((*due, *(moment for moment in others if moment is not None)), default=math.inf)
 
-    def _end_what_waits_too_long(self) -> None:
+    def _end_what_waits_too_long(self, now: float) -> None:
         """One waiting task of a job whose time is over ends, and so the whole job."""
-        now = time.monotonic()
         while (job := self._job_ends.pop(now)) is not None:
             if pending := self._scheduler.drop_of(job):
                 self._end(pending, None, str(pending.order.time_limit))
 
-    def _kill_who_is_late(self) -> None:
-        now = time.monotonic()
-        if now < self._next_kill:
-            return
+    def _kill_who_is_late(self, now: float) -> None:
         for worker in list(self._staff.workers):
             deadline = self._deadline(worker)
             if deadline is None or now < deadline.when:

@@ -154,28 +154,27 @@ class Scheduler(Generic[TaskT, WorkerT]):
         return hand.held[0] if hand and hand.held else None
 
     def next_assignment(self, now: float) -> tuple[WorkerT, Assignment[TaskT]] | None:
-        """The next task for the least loaded worker; None while all have enough."""
-        if not len(self._turns) or not self._taking:
+        """The next task for the least loaded worker that has room; None while none has any."""
+        waiting = len(self._turns)
+        if not waiting:
             return None
-        worker, hand = min(self._taking.items(), key=lambda item: item[1].load)
-        if hand.load:
-            found = self._with_room(now)
-            if found is None:
-                return None
-            worker, hand = found
+        has_backlog = waiting >= len(self._taking)  # for all
+        best, least = None, TINY_DEPTH
+        for worker, hand in self._taking.items():
+            load = hand.load
+            if load < least and (not load or self._has_room(hand, has_backlog, now)):
+                best, least = (worker, hand), load
+                if not load:
+                    break
+        if best is None:
+            return None
+        worker, hand = best
         return worker, self._assign(hand, now)
 
-    def _with_room(self, now: float) -> tuple[WorkerT, _Hand[TaskT]] | None:
-        """The worker of those at work that should hold one more task; None where none should."""
-        has_backlog = len(self._turns) >= len(self._taking)  # for all
-        best = None
-        for worker, hand in self._taking.items():
-            is_tiny = has_backlog and hand.seconds < TINY_SECONDS
-            if hand.load >= (TINY_DEPTH if is_tiny else DEPTH) or hand.is_stale(now):
-                continue
-            if best is None or hand.load < best[1].load:
-                best = worker, hand
-        return best
+    def _has_room(self, hand: _Hand[TaskT], has_backlog: bool, now: float) -> bool:
+        """Whether a worker that is at work should hold one more task."""
+        is_tiny = has_backlog and hand.seconds < TINY_SECONDS
+        return hand.load < (TINY_DEPTH if is_tiny else DEPTH) and not hand.is_stale(now)
 
     def _assign(self, hand: _Hand[TaskT], now: float) -> Assignment[TaskT]:
         task, turn = self._turns.pop()
@@ -270,7 +269,7 @@ class Scheduler(Generic[TaskT, WorkerT]):
                 for item in reversed(hand.unstarted()):
                     self._reclaim(hand, item)
                     yield worker, item
-        idle = self._idle()
+        idle = self.idle()
         if len(self._turns) or not idle:
             return
         for worker, hand in self._hands.items():
@@ -286,11 +285,12 @@ class Scheduler(Generic[TaskT, WorkerT]):
         """When `take_back` could next give something; None where only an answer changes that."""
         loaded = [hand for hand in self._hands.values() if hand.load > 1]
         due = [hand.since + STALE_SECONDS for hand in loaded]
-        if not len(self._turns) and self._idle():
+        if not len(self._turns) and self.idle():
             due += [item.assigned + PATIENCE for hand in loaded for item in hand.unstarted()]
         return min(due, default=None)
 
-    def _idle(self) -> int:
+    def idle(self) -> int:
+        """How many workers hold nothing and could take a task."""
         return sum(not hand.held for hand in self._taking.values())
 
 
