@@ -16,6 +16,7 @@ from benchmarks.measure import Comparison, Effort, Skipped
 from benchmarks.report import Report, Section, print_comparison, write_report
 
 BENCHMARKS = {
+    "pools": "Threads or processes? The same jobs on every pool",
     "pool_tasks": "Tiny tasks through a pool of processes",
     "replacement": "A killed worker is replaced",
     "spread_job": "One job on all cores",
