@@ -19,6 +19,7 @@ BENCHMARKS = {
     "pools": "Threads or processes? The same jobs on every pool",
     "pool_tasks": "Tiny tasks through a pool of processes",
     "replacement": "A killed worker is replaced",
+    "stages": "Where a job's time goes",
     "spread_job": "One job on all cores",
     "http_posts": "Requests through HTTP",
 }
