@@ -82,9 +82,7 @@ def _kinds(table_fd: int, effort: Effort) -> Iterator[Comparison]:
     for workers in worker_counts(Machine().cores()):
         place = Place(workers, table_fd, "benchmarks.cpu_tasks")
         with ExitStack() as opened:
-            sides = {
-                name: opened.enter_context(side) for name, side in _sides(place, python).items()
-            }
+            sides = _sides(opened, place, python)
             for kind in KINDS:
                 figures[kind] += _of_kind(kind, sides, workers, effort)
     missing = tuple(f"{name} is not installed" for name in OTHERS if not is_installed(name))
@@ -92,12 +90,15 @@ def _kinds(table_fd: int, effort: Effort) -> Iterator[Comparison]:
         yield _compared(kind, found, (about_python, *missing))
 
 
-def _sides(place: Place, python: str | None) -> dict[str, SideProcess]:
-    names = {OURS: OURS, THREADS: THREADS, **{name: name for name in OTHERS if is_installed(name)}}
-    sides = {name: SideProcess(contender, place) for name, contender in names.items()}
+def _sides(opened: ExitStack, place: Place, python: str | None) -> dict[str, SideProcess]:
+    def open_side(contender: str, **options: str) -> SideProcess:
+        return opened.enter_context(SideProcess(contender, place, **options))
+
+    present = (OURS, THREADS, *filter(is_installed, OTHERS))
+    sides = {name: open_side(name) for name in present}
     if python is not None:
-        sides[FREE_THREADS] = SideProcess(THREADS, place, python)
-    return sides | {LIMIT: SideProcess(BARE, place)}
+        sides[FREE_THREADS] = open_side(THREADS, python=python)
+    return sides | {LIMIT: open_side(BARE)}
 
 
 def _of_kind(
@@ -109,7 +110,7 @@ def _of_kind(
 
 def _sized(load: Load, side: SideProcess, workers: int, seconds: float) -> Load:
     """The load with as many tasks as take about so many seconds, equally many a worker."""
-    one = msgspec.structs.replace(load, count=workers)
+    one = msgspec.structs.replace(load, count=workers, in_flight=workers)
     side.run(one)  # warming up
     rounds = int(seconds / side.run(one).seconds)
     return msgspec.structs.replace(
