@@ -285,7 +285,7 @@ class ProcessPool:
         if now >= self._next_look:
             self._look(now)
         self._assign_all(now)
-        if self._scheduler.idle() and self._forget(self._scheduler.take_back(now)):
+        if self._scheduler.is_uneven() and self._forget(self._scheduler.take_back(now)):
             self._assign_all(now)
         self._pipes.send()
 
@@ -478,11 +478,10 @@ class ProcessPool:
     def _seconds_to_look(self) -> float | None:
         """Seconds until something may be due without anyone's word; None if nothing is.
 
-        To know it means to look at every worker. As long as all are at work, and messages
-        come all the time, that is not done for each of them.
+        To know it means to look at every worker, which is not done for every message.
         """
         now = time.monotonic()
-        if self._scheduler.idle() or now >= self._known_at + KNOWN_SECONDS:
+        if self._scheduler.is_uneven() or now >= self._known_at + KNOWN_SECONDS:
             self._known_at = now
             self._next_look = until = self._next_deadline()
         else:

@@ -269,7 +269,7 @@ class Scheduler(Generic[TaskT, WorkerT]):
                 for item in reversed(hand.unstarted()):
                     self._reclaim(hand, item)
                     yield worker, item
-        idle = self.idle()
+        idle = self._idle()
         if len(self._turns) or not idle:
             return
         for worker, hand in self._hands.items():
@@ -285,12 +285,16 @@ class Scheduler(Generic[TaskT, WorkerT]):
         """When `take_back` could next give something; None where only an answer changes that."""
         loaded = [hand for hand in self._hands.values() if hand.load > 1]
         due = [hand.since + STALE_SECONDS for hand in loaded]
-        if not len(self._turns) and self.idle():
+        if not len(self._turns) and self._idle():
             due += [item.assigned + PATIENCE for hand in loaded for item in hand.unstarted()]
         return min(due, default=None)
 
-    def idle(self) -> int:
-        """How many workers hold nothing and could take a task."""
+    def is_uneven(self) -> bool:
+        """Whether a worker is idle while another one holds what it has not begun."""
+        loads = [hand.load for hand in self._hands.values()]
+        return bool(loads) and max(loads) > 1 and self._idle() > 0
+
+    def _idle(self) -> int:
         return sum(not hand.held for hand in self._taking.values())
 
 
