@@ -43,7 +43,7 @@ def serving(settings: Settings, statistics: str, *, keep_log: bool) -> Iterator[
     with (
         holding_folder(private),
         logging_to(settings.log_dir, keep=keep_log, as_json=as_json),
-        load_region(settings.data, settings.dataset) as region,
+        load_region(settings.data, settings.dataset, _cache(settings, private)) as region,
     ):
         table = attach_table(region.fd, populate=True)
         known = import_module(statistics).STATISTICS
@@ -99,6 +99,11 @@ def _checked(store: ResultStore) -> Iterator[ResultStore]:
             yield store
     except OSError as error:
         raise StartError(f"the results folder cannot be written to: {error}") from error
+
+
+def _cache(settings: Settings, private: Path) -> Path | None:
+    """The folder of cached columns: as a path that is not whole, below the private folder."""
+    return None if settings.column_cache is None else private / settings.column_cache
 
 
 def _pool(

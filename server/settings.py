@@ -149,6 +149,11 @@ def _path(text: str) -> Path:
         raise ValueError(text) from error
 
 
+def _path_or_none(text: str) -> Path | None:
+    """As `_path`, but 0 stands for none."""
+    return None if text == "0" else _path(text)
+
+
 def _beside(path: str) -> Callable[[], Path]:
     """A default: `path` in the project's own folder."""
     return lambda: ROOT / path
@@ -216,6 +221,15 @@ class Settings:
         about="Where each job has its JSON file, and the ledger its folder.",
         parse=_path,
         preset=_beside("results"),
+    )
+    column_cache: Path | None = _setting(
+        "SPORTIV_COLUMN_CACHE",
+        default="columns, in the server's own folder among the results",
+        allowed="the path of a folder, or 0 for none",
+        about="Where the columns of the tables that were loaded last are kept, so that an "
+        "unchanged table is ready at once at the next start.",
+        parse=_path_or_none,
+        preset=lambda: Path("columns"),  # from the server's own folder
     )
     log_dir: Path = _setting(
         "SPORTIV_LOG_DIR",

@@ -22,6 +22,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from server.digest import write_at
 from server.errors import SharedMemoryError
 from server.machine import Machine
 from server.table import Names, Table
@@ -99,10 +100,10 @@ def write_table(fd: int, table: Table) -> None:
     """
     arrays = table.arrays()
     header, size = _encode_header(table, arrays)
-    _reserve(fd, size)
-    _write_at(fd, 0, _LENGTH.pack(len(header)) + header)
+    reserve_space(fd, size)
+    write_at(fd, _LENGTH.pack(len(header)) + header, 0)
     for name, place in msgspec.json.decode(header, type=_Header).arrays.items():
-        _write_at(fd, place.offset, arrays[name].view(np.uint8).data)
+        write_at(fd, arrays[name].view(np.uint8).data, place.offset)
 
 
 def _encode_header(table: Table, arrays: dict[str, npt.NDArray[Any]]) -> tuple[bytes, int]:
@@ -117,7 +118,8 @@ def _encode_header(table: Table, arrays: dict[str, npt.NDArray[Any]]) -> tuple[b
             name: _ArrayPlace(array.dtype.str, len(array), offsets[name])
             for name, array in arrays.items()
         }
-        return msgspec.json.encode(_Header(table.fingerprint, table.names, places))
+        header = _Header(table.fingerprint, table.names, places)
+        return msgspec.json.encode(header, order="deterministic")
 
     longest = encode(dict.fromkeys(arrays, 2**62))
     position = _LENGTH.size + len(longest)
@@ -128,8 +130,8 @@ def _encode_header(table: Table, arrays: dict[str, npt.NDArray[Any]]) -> tuple[b
     return encode(offsets), position
 
 
-def _reserve(fd: int, size: int) -> None:
-    """Take `size` bytes for the region now, or SharedMemoryError.
+def reserve_space(fd: int, size: int) -> None:
+    """Take `size` bytes for the empty region now, or SharedMemoryError.
 
     The kernel promises more memory than there is, so what is left is looked at first: where
     it does not suffice, it would kill somebody when the pages are written.
@@ -149,13 +151,6 @@ def _reserve(fd: int, size: int) -> None:
             f"the columns need {size / 2**20:.1f} MiB of shared memory, "
             f"which the system does not have: {error.strerror}"
         ) from error
-
-
-def _write_at(fd: int, offset: int, data: bytes | memoryview) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(fd, view, offset)
-        view, offset = view[written:], offset + written
 
 
 def attach_table(fd: int, *, populate: bool = False) -> Table:

@@ -22,6 +22,7 @@ RIGHT: dict[str, dict[str, Any]] = {
     "SPORTIV_DATASET": {"/tables/t.toml": Path("/tables/t.toml")},
     "SPORTIV_RESULTS_DIR": {"/results": Path("/results")},
     "SPORTIV_LOG_DIR": {"/logs": Path("/logs")},
+    "SPORTIV_COLUMN_CACHE": {"/columns": Path("/columns"), "0": None},
     "SPORTIV_LOG_KEEP": {"1": True, "true": True, "YES": True, "0": False, "off": False},
     "SPORTIV_LOG_FORMAT": {"text": LogFormat.TEXT, "json": LogFormat.JSON},
     "SPORTIV_WORKERS": {"1": 1, "7": 7, "1024": 1024},
@@ -180,6 +181,7 @@ def test_the_older_name_is_named_where_it_is_wrong() -> None:
 
 
 PATHS = ["SPORTIV_DATA", "SPORTIV_DATASET", "SPORTIV_RESULTS_DIR", "SPORTIV_LOG_DIR"]
+PATHS += ["SPORTIV_COLUMN_CACHE"]
 
 
 @pytest.mark.parametrize("name", PATHS)

@@ -15,12 +15,15 @@ import server
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(f"server.{name}" for name in layer.split())
     for layer in (
-        "errors messages plain_request wire reach channel table machine interpreter memory",
+        "errors messages plain_request wire reach channel table machine interpreter memory digest",
         (
             "settings connection drain_rate job_state reserve result_locks logging_setup"
-            " folder_lock dataset stats"
+            " folder_lock dataset column_source stats"
         ),
-        "csv_text row_order ingest shared_data ledger_schema ledger result_store catalogue pool",
+        (
+            "csv_text row_order ingest shared_data column_cache ledger_schema ledger result_store"
+            " catalogue pool"
+        ),
         (
             "fork_server crew staff pipes turns scheduler deadlines worker gathering submission"
             " answer_cache result_writer end_recorder housekeeper loader"

@@ -1,0 +1,162 @@
+"""A table is in shared memory, whether it was parsed or had been before; or the start says why."""
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from server.column_source import Source
+from server.loader import LoadFailed, load_region
+from server.shared_data import SharedRegion, attach_table
+from tests.support.servers import ROOT
+
+SAMPLE = ROOT / "data" / "sample.csv.gz"
+DESCRIPTION = ROOT / "data" / "cdc_brfss.toml"
+
+
+@dataclass
+class Log:
+    """What is said of columns."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def has(self, text: str) -> bool:
+        return any(text in line for line in self.lines)
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    said = Log()
+    handler = logging.Handler()
+    handler.emit = lambda record: said.lines.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("sportiv.columns")
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield said
+    logger.setLevel(before)
+    logger.removeHandler(handler)
+
+
+def content(region: SharedRegion) -> bytes:
+    return os.pread(region.fd, region.size, 0)
+
+
+def loaders() -> list[str]:
+    """The loader processes that this process has started and not seen the end of."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    lines = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children}
+    return [pid for pid, line in lines.items() if b"server.loader" in line or not line]
+
+
+def settled(path: Path, eventually: Callable[..., None]) -> Path:
+    """The path, once its last change is long enough ago."""
+    eventually(lambda: Source.of(path, DESCRIPTION).settled)
+    return path
+
+
+def test_a_table_from_the_cache_is_the_parsed_one_to_the_bit(
+    tmp_path: Path, log: Log, eventually: Callable[..., None]
+) -> None:
+    settled(SAMPLE, eventually)
+    with load_region(SAMPLE, DESCRIPTION) as region:
+        parsed = content(region)
+    with load_region(SAMPLE, DESCRIPTION, tmp_path) as region:
+        assert content(region) == parsed
+        eventually(lambda: log.has("are kept for the next start"))
+    assert not log.has("come from the cache")
+    with load_region(SAMPLE, DESCRIPTION, tmp_path) as region:
+        assert content(region) == parsed
+        assert not loaders()
+        assert attach_table(region.fd).rows > 10_000
+    assert log.has("come from the cache")
+
+
+def test_a_region_from_the_cache_is_sealed(
+    tmp_path: Path, log: Log, eventually: Callable[..., None]
+) -> None:
+    settled(SAMPLE, eventually)
+    with load_region(SAMPLE, DESCRIPTION, tmp_path):
+        eventually(lambda: log.has("are kept"))
+    with load_region(SAMPLE, DESCRIPTION, tmp_path) as region:
+        assert log.has("come from the cache")
+        with pytest.raises(PermissionError):
+            os.pwrite(region.fd, b"x", 0)
+
+
+def test_a_damaged_cache_is_made_anew(
+    tmp_path: Path, log: Log, eventually: Callable[..., None]
+) -> None:
+    settled(SAMPLE, eventually)
+    with load_region(SAMPLE, DESCRIPTION, tmp_path) as region:
+        parsed = content(region)
+        eventually(lambda: log.has("are kept"))
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100] + bytes(100))
+    log.lines.clear()
+    with load_region(SAMPLE, DESCRIPTION, tmp_path) as region:
+        assert content(region) == parsed
+        eventually(lambda: log.has("are kept"))
+    assert log.has("the columns are damaged")
+    assert path.read_bytes()[4096:] == whole[4096:]
+
+
+def test_leaving_does_not_wait_for_the_cache_and_leaves_nothing_half_written(
+    tmp_path: Path, eventually: Callable[..., None]
+) -> None:
+    settled(SAMPLE, eventually)
+    for _ in range(5):
+        with load_region(SAMPLE, DESCRIPTION, tmp_path):
+            pass
+        assert not loaders()
+        assert all(path.suffix == ".columns" for path in tmp_path.iterdir())
+
+
+def test_where_the_cache_cannot_be_the_table_is_loaded_all_the_same(
+    tmp_path: Path, log: Log
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with load_region(SAMPLE, DESCRIPTION, tmp_path / "file" / "columns") as region:
+        assert attach_table(region.fd).rows > 10_000
+    assert log.has(f"the column cache {tmp_path}/file/columns cannot be used: ")
+
+
+def test_a_table_that_was_changed_only_now_is_loaded_and_not_kept(
+    tmp_path: Path, log: Log, eventually: Callable[..., None]
+) -> None:
+    table, cache = tmp_path / "table.csv.gz", tmp_path / "cache"
+    shutil.copyfile(SAMPLE, table)
+    os.utime(table, ns=(0, 0))
+    with load_region(table, DESCRIPTION, cache) as region:
+        assert attach_table(region.fd).rows > 10_000
+        eventually(lambda: log.has("next start"))
+    assert log.has("are not kept") or list(cache.iterdir()), "on a slow machine it has settled"
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_table_that_cannot_be_read_is_an_error_in_words(tmp_path: Path, cached: bool) -> None:
+    cache = tmp_path / "cache" if cached else None
+    missing = tmp_path / "missing.csv"
+    with (
+        pytest.raises(LoadFailed, match=f"data file {missing}: No such file"),
+        load_region(missing, DESCRIPTION, cache),
+    ):
+        pass
+    assert not loaders()
+
+
+def test_a_cached_table_whose_file_is_gone_is_not_served(
+    tmp_path: Path, log: Log, eventually: Callable[..., None]
+) -> None:
+    table, cache = tmp_path / "table.csv.gz", tmp_path / "cache"
+    shutil.copyfile(SAMPLE, table)
+    with load_region(settled(table, eventually), DESCRIPTION, cache):
+        eventually(lambda: log.has("are kept"))
+    table.unlink()
+    with pytest.raises(LoadFailed, match="No such file"), load_region(table, DESCRIPTION, cache):
+        pass
