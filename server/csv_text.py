@@ -10,7 +10,7 @@ import io
 import math
 import re
 import zlib
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,10 @@ class Doubt(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The header of a file, the line it ends on, and the position of each role's column."""
+    """The names of a file's columns, and the position of each role's.
+
+    `line` is the one that a header of text ends on, 0 where the names stand elsewhere.
+    """
 
     path: Path
     header: tuple[str, ...]
@@ -99,14 +102,19 @@ def read_layout(path: Path, description: Description) -> Layout:
         line, fields = next(records, (0, []))
     if not line:
         raise DataError(path, "the file is empty")
-    layout = Layout(path, tuple(name.strip() for name in fields), line, {})
+    return layout_of(path, fields, description, line)
+
+
+def layout_of(path: Path, names: Iterable[str], description: Description, line: int = 0) -> Layout:
+    """The layout of a file whose columns have these names, in a header that ends on `line`."""
+    layout = Layout(path, tuple(name.strip() for name in names), line, {})
     accepted = description.columns.by_role().items()
     roles = {role: _position(layout, role, names) for role, names in accepted}
     return Layout(path, layout.header, line, roles)
 
 
 def _position(layout: Layout, role: str, accepted: tuple[str, ...]) -> int:
-    path, header, line = layout.path, layout.header, layout.line
+    path, header, line = layout.path, layout.header, layout.line or None
     name = next((name for name in accepted if name in header), None)
     if name is None:
         wanted, found = (", ".join(map(_quoted, names)) for names in (accepted, header))
@@ -166,17 +174,23 @@ def _checked(layout: Layout, line: int, fields: list[str]) -> list[str]:
         reason = f"has {len(fields)} fields, the header has {len(layout.header)}"
         raise DataError(layout.path, reason, line=line)
     cells = {role: fields[position] for role, position in layout.roles.items()}
+    if fault := first_fault(cells):
+        role, reason = fault
+        raise DataError(layout.path, reason, line=line, column=layout.column(role))
+    return list(cells.values())
+
+
+def first_fault(cells: Mapping[str, str]) -> tuple[str, str] | None:
+    """The role and the reason of the first cell in a row that is not what its column holds."""
     for role in (role for role in _CELLS if role in cells):
         try:
             _CELLS[role](cells[role])
         except Doubt as doubt:
-            column = layout.column(role)
-            raise DataError(layout.path, str(doubt), line=line, column=column) from None
+            return role, str(doubt)
     for role in ("question", "location"):
         if not cells[role].strip() and number(cells["value"]) is not None:
-            reason, column = f"a row with a value has no {role}", layout.column(role)
-            raise DataError(layout.path, reason, line=line, column=column)
-    return list(cells.values())
+            return role, f"a row with a value has no {role}"
+    return None
 
 
 def blank_lines(layout: Layout) -> int:

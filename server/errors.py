@@ -32,16 +32,25 @@ class DescriptionError(SportivError):
 class DataError(SportivError):
     """A data file cannot be used; the start stops.
 
-    `line` counts the file's lines from 1, the header included; `column` is the name
-    that stands in the header. Either is None where the fault has no such place.
+    `line` counts the lines of a text from 1, the header included, `row` the rows of a table
+    that has no lines; `column` is the name that stands in the header. Each is None where the
+    fault has no such place.
     """
 
     def __init__(
-        self, path: Path, reason: str, *, line: int | None = None, column: str | None = None
+        self,
+        path: Path,
+        reason: str,
+        *,
+        line: int | None = None,
+        row: int | None = None,
+        column: str | None = None,
     ) -> None:
         place = [f"data file {path}"]
         if line is not None:
             place.append(f"line {line}")
+        if row is not None:
+            place.append(f"row {row}")
         if column is not None:
             place.append(f"column {column!r}")
         super().__init__(f"{', '.join(place)}: {reason}")

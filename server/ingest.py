@@ -1,12 +1,13 @@
-"""Reading a CSV file, gzipped or not, into a `Table`.
+"""Reading a CSV file, gzipped or not, or a Parquet file, into a `Table`.
 
 The promise: a file is read whole and as it is meant, or refused with a DataError that names
-the file, the line, the column and the reason. Nothing is guessed, skipped or cut silently,
-and the same rows in another order give the very same table, to the bit. Every row counts: a
-row that stands in the file twice is two rows.
+the file, the line or row, the column and the reason. Nothing is guessed, skipped or cut
+silently, and the same rows in another order, or in a file of the other kind, give the very
+same table, to the bit. Every row counts: a row that stands in the file twice is two rows.
 
-    file ─▶ read_layout ─┬─▶ _parsed: polars; _check_text sees to what it lets pass ─┬─▶ _table
-                         └─▶ _read_carefully: csv.reader, row by row, after a Doubt ─┘
+    CSV ─▶ read_layout ─┬─▶ _parsed: polars; _check_text sees to what it lets pass ─┬─▶ _table
+                        └─▶ _read_carefully: csv.reader, row by row, after a Doubt ─┤
+    Parquet ─▶ parquet_file: cells as CSV has them; the first fault, after a Doubt ─┘
 
 The fast way has no words for what is wrong: it raises Doubt. The careful way then reads the
 file again and names the first fault, or finds none (a quote amid a text that means itself)
@@ -27,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from server import parquet_file
 from server.csv_text import (
     Doubt,
     Layout,
@@ -57,19 +59,29 @@ _Levels = tuple[Level, Level, Level, Level, Level]
 
 
 def read_table(path: Path, description: Description) -> Table:
-    """The rows with a value of the CSV file `path`, whose columns `description` names.
+    """The rows with a value of the CSV or Parquet file `path`, whose columns `description` names.
 
     Raises DataError where the file cannot be read or is no well-formed CSV in UTF-8, where
     a row has not as many fields as the header or a cell not what its column holds, where
     a value has no question or location, and where no row has a value. A fault in a row of
     several lines is placed on the last of them, that of a quote never closed on the first.
     """
-    layout = read_layout(path, description)
     low = frozenset(description.questions.better_low)
+    if parquet_file.is_parquet(path):
+        return _read_parquet(parquet_file.read_layout(path, description), low)
+    layout = read_layout(path, description)
     try:
         return _read_fast(layout, low)
     except Doubt:
         return _table(layout, _read_carefully(layout), low)
+
+
+def _read_parquet(layout: Layout, low: frozenset[str]) -> Table:
+    try:
+        return _table(layout, parquet_file.read_cells(layout), low)
+    except Doubt:
+        parquet_file.refuse_first_fault(layout)
+        raise
 
 
 def _read_carefully(layout: Layout) -> pl.DataFrame:

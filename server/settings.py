@@ -201,7 +201,7 @@ class Settings:
     data: Path = _setting(
         "SPORTIV_DATA",
         default="what `make data` has downloaded, else data/sample.csv.gz",
-        allowed="the path of a CSV file, gzipped or not",
+        allowed="the path of a CSV file, gzipped or not, or of a Parquet file",
         about="The table.",
         parse=_path,
         preset=_table,

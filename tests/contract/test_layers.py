@@ -21,8 +21,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             " folder_lock dataset column_source stats"
         ),
         (
-            "csv_text row_order ingest shared_data column_cache ledger_schema ledger result_store"
-            " catalogue pool"
+            "csv_text row_order parquet_file ingest shared_data column_cache ledger_schema ledger"
+            " result_store catalogue pool"
         ),
         (
             "fork_server crew staff pipes turns scheduler deadlines worker gathering submission"
@@ -134,7 +134,7 @@ def test_an_import_is_seen_wherever_it_stands() -> None:
 # -- who may use what -----------------------------------------------------------------
 
 USERS: dict[str, set[str]] = {
-    "polars": {"server.ingest", "server.row_order"},
+    "polars": {"server.ingest", "server.parquet_file", "server.row_order"},
     "flask": {
         "server.endpoints",
         "server.guard",
