@@ -21,6 +21,7 @@ BENCHMARKS = {
     "replacement": "A killed worker is replaced",
     "stages": "Where a job's time goes",
     "spread_job": "One job on all cores",
+    "tables": "Tables from thousands of rows to millions",
     "http_posts": "Requests through HTTP",
 }
 """Module and title of each, in the order of the report."""

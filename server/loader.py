@@ -207,9 +207,11 @@ def main(job: _Job) -> int:
         _say(_Failure(str(error)))
         return 1
     _say(_Loaded())
-    if job.cache is not None and source is not None:
+    if job.cache is not None:
         os.nice(KEEPING_NICE)
         try:
+            if source is None:
+                raise Unfit("what they were made of is not known")
             _say(_Kept(keep(job.cache, job.fd, source, data, dataset)))
         except (Unfit, OSError) as error:
             _say(_NotKept(str(error)))
