@@ -21,8 +21,9 @@ BENCHMARKS = {
     "replacement": "A killed worker is replaced",
     "stages": "Where a job's time goes",
     "spread_job": "One job on all cores",
+    "http_posts": "Jobs accepted through HTTP",
+    "http_clients": "1, 8 and 64 clients",
     "tables": "Tables from thousands of rows to millions",
-    "http_posts": "Requests through HTTP",
 }
 """Module and title of each, in the order of the report."""
 
