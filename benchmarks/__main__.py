@@ -23,6 +23,7 @@ BENCHMARKS = {
     "spread_job": "One job on all cores",
     "http_posts": "Jobs accepted through HTTP",
     "http_clients": "1, 8 and 64 clients",
+    "http_rivals": "Other designs behind HTTP",
     "tables": "Tables from thousands of rows to millions",
 }
 """Module and title of each, in the order of the report."""

@@ -10,7 +10,7 @@ from server.machine import Machine
 
 LIBRARIES = (
     *("sportiv-stats", "numpy", "scipy", "polars", "flask", "gunicorn", "msgspec", "pandas"),
-    *("duckdb", "pyarrow", "loky", "mpire", "celery", "rq", "huey", "redis"),
+    *("duckdb", "pyarrow", "loky", "mpire", "celery", "dramatiq", "rq", "huey", "redis"),
 )
 
 

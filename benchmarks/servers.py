@@ -121,3 +121,14 @@ def first_question(port: int) -> str:
     """A question of the table that this project's server on `port` has."""
     with urlopen(f"http://127.0.0.1:{port}/api/questions", timeout=START_SECONDS) as answer:
         return str(json.load(answer)["data"][0]["question"])
+
+
+@contextmanager
+def first_version_server(data: Path, dataset: Path) -> Iterator[int]:
+    """The design of the first version (`benchmarks.rivals.first_version`); its port."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="sportiv-bench-", dir=ROOT) as folder:
+        arguments = str(port), str(data), str(dataset), folder
+        command = [sys.executable, "-m", "benchmarks.rivals.first_version", *arguments]
+        with serving(command, port, "/"):
+            yield port
