@@ -11,8 +11,9 @@ import math
 import re
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ _NEWLINE, _RETURN, _QUOTE, _COMMA = b'\n\r",'
 _BEFORE_QUOTED = np.isin(np.arange(256), list(b',\n"'))
 _AFTER_QUOTED = np.isin(np.arange(256), list(b',\r\n"'))
 _PIECE = 1 << 19  # bytes, so that a piece stays in a core's cache
+_FEW = 64  # rows of a piece
 
 _Array = npt.NDArray[Any]
 
@@ -193,16 +195,48 @@ def first_fault(cells: Mapping[str, str]) -> tuple[str, str] | None:
     return None
 
 
-def blank_lines(layout: Layout) -> int:
-    """How many lines below the header hold nothing; those within quotes do not count."""
-    count = 0
+def empty_ends(layout: Layout) -> tuple[int, int]:
+    """How many lines below the header hold nothing, and how many whole rows end in nothing.
+
+    A whole row has as many fields as the header. Where many in a piece end in an empty field,
+    or one began in an earlier piece, it is not looked at, and not counted.
+    """
+    blank = whole = 0
     for codes, quotes, quoted in pieces(layout):
-        ends = np.flatnonzero(codes == _NEWLINE)
-        lengths, ends = np.diff(ends), ends[1:]
-        blank = ends[(lengths == 1) | ((lengths == 2) & (codes[ends - 1] == _RETURN))]
-        within = (np.searchsorted(quotes, blank) + quoted) % 2
-        count += int(np.count_nonzero(within == 0))
-    return count
+        outside = partial(_outside, quotes, quoted)
+        newlines = np.flatnonzero(codes == _NEWLINE)
+        starts, ends = newlines[:-1], newlines[1:]
+        last = ends - 1
+        last -= codes[last] == _RETURN
+        blank += int(np.count_nonzero(outside(ends[last == starts])))
+        empty = ends[codes[last] == _COMMA]
+        empty = empty[outside(empty)]
+        if len(empty) <= _FEW:
+            rows = (_row_that_ends(codes, newlines, end, outside) for end in empty)
+            whole += sum(_width(row) == len(layout.header) for row in rows)
+    return blank, whole
+
+
+def _outside(quotes: _Array, quoted: int, places: _Array) -> _Array:
+    """Whether each place is in no quotes, given where these are and if it began in some."""
+    return np.equal((np.searchsorted(quotes, places) + quoted) % 2, 0)
+
+
+def _row_that_ends(
+    codes: _Array, newlines: _Array, end: int, outside: Callable[[_Array], _Array]
+) -> str:
+    """The row that ends there; nothing where it began in an earlier piece."""
+    for before in newlines[: np.searchsorted(newlines, end)][::-1]:
+        if outside(before):
+            return codes[before + 1 : end].tobytes().decode()
+    return ""
+
+
+def _width(row: str) -> int:
+    """How many fields a row has; 0 where the csv module does not take it."""
+    with suppress(csv.Error):
+        return max(map(len, csv.reader(io.StringIO(row, newline=""), strict=True)), default=0)
+    return 0
 
 
 def pieces(layout: Layout) -> Iterator[tuple[_Array, _Array, int]]:

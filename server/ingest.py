@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -32,10 +32,9 @@ from server import parquet_file
 from server.csv_text import (
     Doubt,
     Layout,
-    blank_lines,
     checked_rows,
+    empty_ends,
     number,
-    pieces,
     read_layout,
     require,
     year,
@@ -98,20 +97,21 @@ def _read_fast(layout: Layout, low: frozenset[str]) -> Table:
 
     polars fills up rows that are too short, and cuts those that are too long unless it reads
     every column. So separators are counted: where no row is too short, or none too long, and
-    they are as many as there should be, no row is torn.
+    they are as many as there should be, no row is torn. A row that is too short has nothing
+    in the last column, so there is none where as many rows that are whole have nothing there.
     """
     with ThreadPoolExecutor(1) as beside:
-        separators = beside.submit(_check_text, layout)
+        checking = beside.submit(_check_text, layout)
         try:
             cells, width = _parsed(layout), len(layout.header)
-            rows = cells.height
-            if cells[str(width - 1)].null_count():
-                rows -= blank_lines(layout)
-                if cells.width < width:
-                    _refuse_long_rows(layout)
+            text = checking.result()  # first: where quotes are odd, polars cuts letters in two
+            rows = cells.height - text.blank
+            empty = cells[str(width - 1)].null_count()
+            if empty != text.empty and cells.width < width:
+                _refuse_long_rows(layout)
             by_role = cells.select(**{role: str(at) for role, at in layout.roles.items()})
             table = _table(layout, by_role, low)
-            if separators.result() != (rows + 1) * (width - 1):
+            if text.separators != (rows + 1) * (width - 1):
                 raise Doubt
         except (*_FAILURES, DataError) as error:
             raise Doubt from error
@@ -149,10 +149,20 @@ def _scanned(layout: Layout, dtypes: Mapping[str, _Type], lax: bool = False) -> 
     )
 
 
-def _check_text(layout: Layout) -> int:
-    """The number of separators in the file, once its encoding and its quotes are in order."""
-    for _ in pieces(layout):
-        pass
+class _Text(NamedTuple):
+    """What there is in a text: separators, blank lines, and rows that are empty at the end.
+
+    Only blank lines and rows that are seen to be whole count as `empty`.
+    """
+
+    separators: int
+    blank: int
+    empty: int
+
+
+def _check_text(layout: Layout) -> _Text:
+    """What there is in the file, once its encoding and its quotes are in order."""
+    blank, whole = empty_ends(layout)
     fields = pl.scan_csv(  # a comma outside quotes counted as the end of a line: the fastest way
         layout.path.absolute(),
         schema={"field": pl.String},
@@ -161,7 +171,8 @@ def _check_text(layout: Layout) -> int:
         eol_char=",",
         glob=False,
     )
-    return int(fields.select(pl.len()).collect().item()) - 1
+    separators = int(fields.select(pl.len()).collect().item()) - 1
+    return _Text(separators, blank, blank + whole)
 
 
 def _table(layout: Layout, cells: pl.DataFrame, low: frozenset[str]) -> Table:
