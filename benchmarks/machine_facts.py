@@ -2,11 +2,15 @@
 
 import os
 import platform
+import subprocess
 import sys
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from shutil import which
 
 from server.machine import Machine
+from server.settings import ROOT
 
 LIBRARIES = (
     *("sportiv-stats", "numpy", "scipy", "polars", "flask", "gunicorn", "msgspec", "pandas"),
@@ -15,8 +19,10 @@ LIBRARIES = (
 
 
 def machine_facts() -> dict[str, str]:
-    """Processor, cores, memory, system, interpreter and libraries, each under its label."""
+    """When and of what, processor, memory, system and libraries, each under its label."""
     return {
+        "date": datetime.now(UTC).isoformat(sep=" ", timespec="seconds"),
+        "version": _version(),
         "processor": _processor(),
         "cores": f"{Machine().cores()} of {os.cpu_count()}",
         "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB",
@@ -31,13 +37,25 @@ def load() -> str:
     return " ".join(f"{average:.2f}" for average in os.getloadavg())
 
 
+def _version() -> str:
+    """The commit of the checkout that this file is in; the release's number where it is none."""
+    if which("git") and (ROOT / ".git").exists():
+        command = ("git", "-C", ROOT, "describe", "--always", "--dirty", "--tags")
+        described = subprocess.run(command, capture_output=True, text=True, check=False)
+        if described.returncode == 0:
+            return described.stdout.strip()
+    return version("sportiv-stats")
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor() or "unknown"
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown"
+    values = dict(map(str.strip, line.split(":", 1)) for line in lines if ":" in line)
+    name = values.get("model name") or platform.processor() or "unknown"
+    is_virtual = "hypervisor" in values.get("flags", "").split()
+    return f"{name}{', in a virtual machine' if is_virtual else ''}"
 
 
 def _threading() -> str:
