@@ -13,7 +13,9 @@ from tqdm import tqdm
 
 from benchmarks.machine_facts import load, machine_facts
 from benchmarks.measure import Comparison, Effort, Skipped
-from benchmarks.report import Report, Section, print_comparison, write_report
+from benchmarks.report import write_report
+from benchmarks.results import Report, Section
+from benchmarks.terminal import print_comparison, print_goals
 
 BENCHMARKS = {
     "pools": "Threads or processes? The same jobs on every pool",
@@ -35,6 +37,7 @@ def main(names: list[str]) -> None:
     facts = machine_facts() | {"command": _command(quick), "load before": load()}
     sections = list(_sections(names or list(BENCHMARKS), quick))
     report = Report(facts | {"load after": load()}, tuple(sections))
+    print_goals(report, print)
     print(f"\n{write_report(report)}")
 
 

@@ -51,6 +51,16 @@ class Figure:
         """The middle of the runs."""
         return statistics.median(self.values)
 
+    @property
+    def low(self) -> float:
+        """The least of the runs."""
+        return min(self.values)
+
+    @property
+    def high(self) -> float:
+        """The greatest of the runs."""
+        return max(self.values)
+
 
 @dataclass(frozen=True, slots=True)
 class Goal:
@@ -60,6 +70,11 @@ class Goal:
     ratio: float
     at_least: float | None = None
     at_most: float | None = None
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the ratio is meant to be anything."""
+        return self.at_least is not None or self.at_most is not None
 
     @property
     def is_reached(self) -> bool:
@@ -72,8 +87,8 @@ class Goal:
 class Comparison:
     """Figures that belong together: one table and one chart of the report.
 
-    In a chart of lines the figures of one name make a line; the figures of a stack are the
-    pieces of a bar, one bar for each `at`.
+    In a chart of lines the figures of one name make a line, a broken one if the name begins
+    with "ideal"; the figures of a stack are the pieces of a bar, one bar for each `at`.
     """
 
     name: str
