@@ -5,6 +5,7 @@
 
 import importlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ BENCHMARKS = {
     "http_posts": "Jobs accepted through HTTP",
     "http_clients": "1, 8 and 64 clients",
     "http_rivals": "Other designs behind HTTP",
+    "queue_rivals": "Tiny jobs through other queues",
     "tables": "Tables from thousands of rows to millions",
 }
 """Module and title of each, in the order of the report."""
@@ -69,4 +71,6 @@ def _command(quick: bool) -> str:
 
 
 if __name__ == "__main__":
+    # Ends as by Ctrl-C: whatever a benchmark has started is in sessions of its own.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     main(sys.argv[1:])

@@ -32,11 +32,12 @@ def free_port() -> int:
 
 @contextmanager
 def running(
-    command: list[str], environment: Mapping[str, str] | None = None
+    command: list[str], environment: Mapping[str, str] | None = None, grace: float = END_SECONDS
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program until left, with all that it starts, in a session of its own.
 
-    What SIGTERM does not end within END_SECONDS is killed, and so are stragglers.
+    What SIGTERM does not end within `grace` seconds is killed, and so are stragglers; without
+    a grace, all is killed at once.
     """
     process = subprocess.Popen(
         command,
@@ -50,9 +51,10 @@ def running(
     try:
         yield process
     finally:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(END_SECONDS)
+        if grace:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(grace)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -111,14 +111,16 @@ def redis_server() -> Iterator[str]:
 def working(name: str, redis: str, region: str, cores: int) -> Iterator[dict[str, str]]:
     """The workers of a queue; the environment in which its module reaches them.
 
-    `region` is the file that they attach the table from.
+    `region` is the file that they attach the table from. They are killed in the end: they
+    have nothing to keep, and some take seconds to leave.
     """
     queue = QUEUES[name]
     address = f"{redis}/{list(QUEUES).index(name)}"
     environment = {"RIVAL": queue.module, "RIVAL_REDIS": address, "RIVAL_REGION": region}
     with ExitStack() as opened:
         for command in queue.workers(cores):
-            opened.enter_context(running(command, worker_environment() | environment))
+            surroundings = worker_environment() | environment
+            opened.enter_context(running(command, surroundings, grace=0.0))
         yield environment
 
 

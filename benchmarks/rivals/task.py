@@ -16,8 +16,9 @@ NOTHING = "nothing"
 
 @cache
 def prepare() -> None:
-    """Attach the table, where that has not been done."""
-    attached.attach("server.stats", os.environ["RIVAL_REGION"])
+    """Attach the table, where there is one and that has not been done."""
+    if os.environ["RIVAL_REGION"] != os.devnull:
+        attached.attach("server.stats", os.environ["RIVAL_REGION"])
 
 
 def answer(statistic: str, request: str) -> str:

@@ -94,7 +94,7 @@ def server() -> Iterator[CountingServer]:
 
 
 def _load(server: CountingServer, path: str, **options: object) -> Load:
-    return Load(server.server_address[1], path, CLIENTS, 0.3, **options)
+    return Load(server.server_address[1], path, CLIENTS, 0.1, **options)
 
 
 def _check(found: Measured) -> None:

@@ -1,8 +1,8 @@
-"""The benchmarks of this project's server through HTTP, run for real and briefly."""
+"""The benchmark of this project's server through HTTP, run for real and briefly."""
 
 import math
 
-from benchmarks import http_clients, http_posts
+from benchmarks import http_clients
 from benchmarks.http_figures import QUICK_CLIENTS
 from benchmarks.measure import Chart, Comparison, Effort
 from tests.support import pools
@@ -33,10 +33,3 @@ def test_every_way_of_asking_has_its_rates_and_latencies() -> None:
         assert median.values[0] <= high.values[0]
     assert [figure.name for figure in cache.figures] == ["from the cache", "computed"]
     _check_figures(cache)
-
-
-def test_posts_are_compared_with_a_flask_hello() -> None:
-    (comparison,) = http_posts.measure(BRIEF)
-    assert len(comparison.figures) == 2
-    assert [goal.at_least for goal in comparison.goals] == [0.8]
-    _check_figures(comparison)
