@@ -17,6 +17,7 @@ _LINE = re.compile(
     rb"|GET (?P<get>/api/get_results/(?:job_id_)?(?P<job>[1-9][0-9]{0,17}))) HTTP/1\.1\r\n"
 )
 _HEADER = re.compile(rb"([A-Za-z-]{1,40}): ?([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)\r\n")
+_LENGTH = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 _CONTENT_TYPE = re.compile(r"application/json(; ?charset=utf-8)?", re.I)
 
 _HARMLESS = frozenset(
@@ -36,7 +37,7 @@ class Headers:
     host: str
     authorization: str | None
     request_id: str | None
-    has_body: bool
+    length: int  # of the body, 0 where there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +62,12 @@ def plain_request(request: bytes) -> PlainRequest | None:
     if line is None or end < 0:
         return None
     headers = _headers(request[line.end() : end + 2])
-    if headers is None or headers.has_body is not (line["job"] is None):
+    body = request[end + 4 :]
+    if headers is None or headers.length != len(body) or bool(body) is not (line["job"] is None):
         return None
     path = (line["post"] or line["get"]).decode()
     job = None if line["job"] is None else int(line["job"])
-    return PlainRequest(path, headers, request[end + 4 :], job)
+    return PlainRequest(path, headers, body, job)
 
 
 @lru_cache(maxsize=1024)
@@ -83,8 +85,11 @@ def _headers(lines: bytes) -> Headers | None:
         return None
     if fields.get("connection", "keep-alive").lower() != "keep-alive":
         return None
-    has_body = "content-length" in fields
-    if has_body and not _CONTENT_TYPE.fullmatch(fields.get("content-type", "")):
-        return None
     given = fields.get("authorization"), fields.get("x-request-id")
-    return Headers(fields["host"], *given, has_body)
+    if "content-length" not in fields:
+        return Headers(fields["host"], *given, 0)
+    if not _LENGTH.fullmatch(fields["content-length"]):
+        return None
+    if not _CONTENT_TYPE.fullmatch(fields.get("content-type", "")):
+        return None
+    return Headers(fields["host"], *given, int(fields["content-length"]))
