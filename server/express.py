@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
@@ -27,7 +27,11 @@ from server.plain_request import PlainRequest, plain_request
 from server.request_log import HEADER, Exchange, note, request_id
 from server.settings import Settings
 from server.stats.statistic import one_part
+from server.submission import Submission
 from server.wire import HEADERS, RETRY_AFTER, SERVER
+
+LONGEST_ANSWER = 64 * 1024
+"""A longer result goes the long way, where at most one for each thread is in memory."""
 
 _SAME = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
 
@@ -44,7 +48,7 @@ class Passenger:
 
 
 class Express:
-    """Owns the express thread. A context manager: leaving it sends what is left the long way.
+    """Owns the express thread. A context manager: leaving it waits for the turns of all it took.
 
     `arrive(passengers)` is called from the express thread at the end of each turn.
     """
@@ -104,40 +108,42 @@ class Express:
             passengers = list(self._queue.get())
             while not self._queue.empty():
                 passengers += self._queue.get()
-            posts = [each for each in passengers if each.request.job is None]
-            with _blaming(posts):
-                self._accept(posts)
-            for each in passengers:
-                if each.request.job is not None:
-                    with _blaming([each]):
-                        self._read(each, each.request.job)
-            self._arrive(passengers)
+            if passengers:  # else it is woken to end, and whoever hears of a turn may have ended
+                self._answer(passengers)
+                self._arrive(passengers)
+
+    def _answer(self, passengers: Sequence[Passenger]) -> None:
+        posts = [each for each in passengers if each.request.job is None]
+        with _blaming(posts):
+            self._accept(posts)
+        for each in passengers:
+            if each.request.job is not None:
+                with suppress(Exception):  # the long way will meet it too, and tell
+                    self._read(each, each.request.job)
 
     def _accept(self, posts: Sequence[Passenger]) -> None:
         """Answer those who ask for a job, each with an id of its own."""
         asked = []
         for each in posts:
-            request, catalogue = each.request, self._jobs.catalogue
-            statistic = catalogue.statistics[request.statistic]
-            try:
-                wanted = catalogue.request(statistic, request.body)
-            except SportivError:
-                continue
-            asked.append((each, (statistic, wanted, request_id(request.headers.request_id))))
+            with suppress(Exception):  # the long way will meet it too, and tell
+                name = request_id(each.request.headers.request_id)
+                asked.append((each, (self._submission(each.request), name)))
         try:
             ids = self._jobs.submit_each([job for _, job in asked]) if asked else []
         except SportivError:
             return
-        for (each, (_, _, name)), job_id in zip(asked, ids, strict=True):
+        for (each, (_, name)), job_id in zip(asked, ids, strict=True):
             content = msgspec.json.encode({"job_id": job_id, "status": "running"})
             place = f"Location: /api/get_results/{job_id}\r\nRetry-After: {RETRY_AFTER}\r\n"
             self._finish(each, 202, "ACCEPTED", place, content, name, job_id)
 
+    def _submission(self, request: PlainRequest) -> Submission:
+        catalogue = self._jobs.catalogue
+        statistic = catalogue.statistics[request.statistic]
+        return self._jobs.submission(statistic, catalogue.request(statistic, request.body))
+
     def _read(self, each: Passenger, job_id: int) -> None:
-        try:
-            content = self._jobs.result(job_id)
-        except SportivError:
-            return
+        content = self._jobs.result(job_id, LONGEST_ANSWER)
         self._finish(each, 200, "OK", "", content, request_id(each.request.headers.request_id))
 
     def _finish(

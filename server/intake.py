@@ -66,7 +66,7 @@ class Intake:
         Raises BadRequest, KeyReused (it came with others), ShuttingDown, QueueFull or
         StorageError; then nothing is kept and no id used.
         """
-        submissions = [self._submission(*each) for each in wanted]
+        submissions = [self.submission(*each) for each in wanted]
         marks: dict[str, Any] = {"request_id": request_id or None}
         if key is None:
             return self._accept(submissions, [marks] * len(submissions), is_batch=is_batch)
@@ -84,15 +84,16 @@ class Intake:
             return [earlier.id]
         return [job_id for job_id, _ in self._ledger.of_batch(earlier.batch)]
 
-    def accept_each(self, wanted: Sequence[tuple[Statistic, JobRequest, str]]) -> Sequence[int]:
+    def accept_each(self, wanted: Sequence[tuple[Submission, str]]) -> Sequence[int]:
         """Accept jobs of several clients as `accept` does, all or none, at the cost of one.
 
         Each comes with the id of its request.
         """
-        submissions = [self._submission(statistic, request) for statistic, request, _ in wanted]
-        return self._accept(submissions, [{"request_id": each or None} for _, _, each in wanted])
+        submissions = [submission for submission, _ in wanted]
+        return self._accept(submissions, [{"request_id": each or None} for _, each in wanted])
 
-    def _submission(self, statistic: Statistic, request: JobRequest) -> Submission:
+    def submission(self, statistic: Statistic, request: JobRequest) -> Submission:
+        """What is to be accepted, planned and checked; BadRequest where it cannot be."""
         submission = Submission.of(self._catalogue.table, statistic, request)
         submission.check_time_limit(self._settings.job_timeout)
         return submission

@@ -17,6 +17,7 @@ from server.catalogue import Catalogue
 from server.end_recorder import EndRecorder
 from server.errors import (
     AlreadyEnded,
+    LongResult,
     NoWorkers,
     StorageError,
     UnknownJob,
@@ -29,10 +30,11 @@ from server.ledger_schema import JobRecord
 from server.live_jobs import LiveJobs, error_content
 from server.metrics import Figures, Metrics
 from server.pool import Pool
-from server.result_store import RUNNING, ResultStore, checksum
+from server.result_store import LONGEST_RESULT, RUNNING, ResultStore, checksum, length_of
 from server.result_writer import ResultWriter
 from server.settings import Settings
 from server.stats.statistic import JobRequest, Json, Statistic
+from server.submission import Submission
 
 CLOSE_SECONDS = 5.0
 """How long workers have to leave after the last job of a drained server."""
@@ -102,7 +104,11 @@ class Jobs:
         self._check_workers()
         return self._intake.accept(wanted, key, is_batch=is_batch, request_id=request_id)
 
-    def submit_each(self, wanted: Sequence[tuple[Statistic, JobRequest, str]]) -> Sequence[int]:
+    def submission(self, statistic: Statistic, request: JobRequest) -> Submission:
+        """A job ready for `submit_each`; BadRequest where it cannot be one."""
+        return self._intake.submission(statistic, request)
+
+    def submit_each(self, wanted: Sequence[tuple[Submission, str]]) -> Sequence[int]:
         """Accept jobs of several clients, each with its request's id: see `Intake.accept_each`."""
         self._check_workers()
         return self._intake.accept_each(wanted)
@@ -138,11 +144,12 @@ class Jobs:
         if not cancelled:
             raise AlreadyEnded(f"job {job_id} has ended already")
 
-    def result(self, job_id: int) -> bytes:
+    def result(self, job_id: int, longest: int = LONGEST_RESULT) -> bytes:
         """What the job's file holds, or what it would while the job has not ended.
 
         UnknownJob where there is no such job, or its file is gone. A result that was damaged
-        is computed again: the job is running then.
+        is computed again: the job is running then. LongResult where it has more than `longest`
+        bytes; then it is not read.
         """
         job = self.live.get(job_id)
         end = self._ledger.record(job_id) if job is None else job.end
@@ -150,6 +157,8 @@ class Jobs:
             raise UnknownJob
         if end is None or not end.state.final:
             return running_content(job)
+        if end.checksum is not None and length_of(end.checksum) > longest:
+            raise LongResult(f"the result of job {job_id} has more than {longest} bytes")
         try:
             content = self._store.read(job_id)
         except OSError as error:

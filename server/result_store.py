@@ -38,6 +38,11 @@ def checksum(content: bytes) -> int:
     return len(content) << 32 | zlib.crc32(content)
 
 
+def length_of(checksum: int) -> int:
+    """How many bytes the content had of which this is the checksum."""
+    return checksum >> 32
+
+
 class ResultStore:
     """The files `job_id_<n>.json` in one folder. One thread writes; any may read.
 

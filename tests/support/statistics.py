@@ -28,6 +28,13 @@ class Anything(JobRequest, frozen=True, forbid_unknown_fields=True):
     question: str | None = None
 
 
+class Touchy(JobRequest, frozen=True, forbid_unknown_fields=True):
+    """A request that cannot be looked at, as where a check has a mistake in it."""
+
+    def __post_init__(self) -> None:
+        raise RuntimeError("touchy")
+
+
 def been_here(request: Anything) -> bool:
     """Whether an earlier attempt has left its mark at `path`; without a path, never."""
     if not request.path:
@@ -442,6 +449,7 @@ STATISTICS = {
             ("endless_but_one", endless_part_but_one),
         )
     },
+    "touchy": Statistic("touchy", "A job that is never accepted.", Touchy, echo),
     "sum_of_squares": Statistic(
         "sum_of_squares", "A job of many parts.", Anything, square, plan_numbers, total
     ),
