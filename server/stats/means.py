@@ -5,6 +5,8 @@ two by category. Where a state has no row with a value, it is left out of answer
 states, and its mean is None in answers about it alone.
 """
 
+from collections.abc import Sequence
+
 from server.stats.selection import means_by
 from server.stats.statistic import Json, QuestionRequest, StateRequest, Statistic
 from server.table import MISSING, Table
@@ -32,11 +34,12 @@ def _global_mean(table: Table, request: QuestionRequest) -> float | None:
 
 
 def _ascending(means: dict[str, float]) -> list[tuple[str, float]]:
-    return sorted(means.items(), key=lambda item: (item[1], item[0]))
+    return [(state, mean) for mean, state in sorted(zip(means.values(), means, strict=True))]
 
 
 def _descending(means: dict[str, float]) -> list[tuple[str, float]]:
-    return sorted(means.items(), key=lambda item: (-item[1], item[0]))
+    turned = sorted((-mean, state) for state, mean in means.items())
+    return [(state, means[state]) for _, state in turned]
 
 
 def states_mean(table: Table, request: QuestionRequest, part: Json) -> Json:
@@ -85,9 +88,10 @@ def state_diff_from_mean(table: Table, request: StateRequest, part: Json) -> Jso
 def mean_by_category(table: Table, request: QuestionRequest, part: Json) -> Json:
     """`{"('Alabama', 'Age (years)', '18 - 24')": mean}`: keys are Python tuples as text."""
     names = table.names
+    locations, categories, strata = map(_texts, (names.location, names.category, names.stratum))
     codes, means = means_by(table, request, _STRATA)
     return {
-        repr((names.location[location], names.category[category], names.stratum[stratum])): mean
+        f"({locations[location]}, {categories[category]}, {strata[stratum]})": mean
         for location, category, stratum, mean in zip(*codes, means, strict=True)
         if category != MISSING
     }
@@ -95,15 +99,20 @@ def mean_by_category(table: Table, request: QuestionRequest, part: Json) -> Json
 
 def state_mean_by_category(table: Table, request: StateRequest, part: Json) -> Json:
     """`{state: {"('Age (years)', '18 - 24')": mean}}` of the one state."""
-    names = table.names
-    (_, categories, strata), means = means_by(table, request, _STRATA, request.state)
+    categories, strata = map(_texts, (table.names.category, table.names.stratum))
+    (_, *codes), means = means_by(table, request, _STRATA, request.state)
     return {
         request.state: {
-            repr((names.category[category], names.stratum[stratum])): mean
-            for category, stratum, mean in zip(categories, strata, means, strict=True)
+            f"({categories[category]}, {strata[stratum]})": mean
+            for category, stratum, mean in zip(*codes, means, strict=True)
             if category != MISSING
         }
     }
+
+
+def _texts(names: Sequence[str]) -> list[str]:
+    """Each name as it stands in the text of a Python tuple."""
+    return [repr(name) for name in names]
 
 
 _OBESITY = "Percent of adults aged 18 years and older who have obesity"

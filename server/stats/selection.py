@@ -123,6 +123,12 @@ def select(table: Table, request: Filters, question: str, state: str | None = No
 
 def _all_of(table: Table, key: str, question: str, state: str | None) -> Selection:
     """Every node of the level `key` below the question, or below the state of that."""
+    nodes = _span(table, key, question, state)
+    return Selection(table, key, np.arange(nodes.start, nodes.stop))
+
+
+def _span(table: Table, key: str, question: str, state: str | None) -> slice:
+    """Where the nodes of the level `key` lie that are below the question, or its state."""
     names = [question] if state is None else [question, state]
     nodes = slice(0, len(table.level("question").codes))
     for place, (level_key, level) in enumerate(zip(KEYS, table.levels, strict=True)):
@@ -133,7 +139,7 @@ def _all_of(table: Table, key: str, question: str, state: str | None) -> Selecti
         if level_key == key:
             break
         nodes = slice(int(level.starts[nodes.start]), int(level.starts[nodes.stop]))
-    return Selection(table, key, np.arange(nodes.start, nodes.stop))
+    return nodes
 
 
 # -- groups ---------------------------------------------------------------------------
@@ -231,10 +237,10 @@ def means_by(
     `state` only the rows of that one count.
     """
     if not is_filtered(request):
-        level = keys[-1] if keys else "question"
-        selection = _all_of(table, level, request.question, state)
-        means = selection.sums / selection.counts
-        return GroupMeans(tuple(selection.codes(key).tolist() for key in keys), means.tolist())
+        key = keys[-1] if keys else "question"
+        nodes, level = _span(table, key, request.question, state), table.level(key)
+        means = level.sums[nodes] / level.counts[nodes]
+        return GroupMeans(_codes_of(table, keys, nodes), means.tolist())
     selection = select(table, request, request.question, state)
     order, firsts, codes = _grouped(selection, keys)
     if not len(order):
@@ -244,10 +250,25 @@ def means_by(
     return GroupMeans(codes, (sums / counts).tolist())
 
 
+def _codes_of(table: Table, keys: tuple[str, ...], nodes: slice) -> tuple[list[int], ...]:
+    """The codes of `keys` of neighbouring nodes of the level of the last one."""
+    if not keys:
+        return ()
+    own = table.level(keys[-1]).codes[nodes].tolist()
+    if len(keys) == 1:
+        return (own,)
+    selection = Selection(table, keys[-1], np.arange(nodes.start, nodes.stop))
+    return (*(selection.codes(key).tolist() for key in keys[:-1]), own)
+
+
 def is_filtered(request: Filters) -> bool:
     """Whether the request has a filter."""
-    filters = (request.years, request.states, request.category, request.stratum)
-    return any(each is not None for each in filters)
+    return not (
+        request.years is None
+        and request.states is None
+        and request.category is None
+        and request.stratum is None
+    )
 
 
 def _grouped(
