@@ -10,6 +10,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
+from functools import partial
 from itertools import pairwise
 from typing import Any, get_args, get_origin
 
@@ -59,7 +60,8 @@ class Catalogue:
     def statistic(self, name: str) -> Statistic:
         """The statistic of this name; UnknownName where there is none."""
         if name not in self.statistics:
-            raise UnknownName("statistic", _shorten(name), nearest(name, list(self.statistics)))
+            meant = partial(nearest, name, list(self.statistics))
+            raise UnknownName("statistic", _shorten(name), meant)
         return self.statistics[name]
 
     def checked(self, statistic: Statistic, fields: dict[str, Any]) -> Any:
@@ -95,7 +97,7 @@ class Catalogue:
             if self.table.names.code(key, candidate) is not None:
                 return candidate
         vocabulary: Sequence[str] = getattr(self.table.names, key)
-        raise UnknownName(what, _shorten(name), nearest(name, vocabulary))
+        raise UnknownName(what, _shorten(name), partial(nearest, name, vocabulary))
 
     def _check_filters(self, request: Any) -> None:
         """BadRequest where filters contradict each other, or no row could pass them."""

@@ -4,7 +4,7 @@ A message says what was wrong and what exists, in words a client may read; it ne
 carries a traceback.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 
@@ -95,12 +95,19 @@ class Forbidden(SportivError):
 
 
 class UnknownName(BadRequest):
-    """A request names a question, state, ... that the table does not have."""
+    """A request names a question, state, ... that the table does not have.
 
-    def __init__(self, kind: str, name: str, nearest: Sequence[str]) -> None:
-        known = ", ".join(repr(known) for known in nearest)
-        exists = f"; nearest: {known}" if known else ": the table has none"
-        super().__init__(f"no {kind} {name!r}{exists}")
+    `nearest` finds what may have been meant, which takes long: only when it is told.
+    """
+
+    def __init__(self, kind: str, name: str, nearest: Callable[[], Sequence[str]]) -> None:
+        super().__init__(kind, name)
+        self._wrong = f"no {kind} {name!r}"
+        self._nearest = nearest
+
+    def __str__(self) -> str:
+        known = ", ".join(map(repr, self._nearest()))
+        return self._wrong + (f"; nearest: {known}" if known else ": the table has none")
 
 
 class BodyTooLarge(SportivError):

@@ -250,6 +250,19 @@ def test_what_is_not_the_statistic_s_fields_is_refused_with_their_list(
     )
 
 
+def test_what_may_have_been_meant_is_not_looked_for_before_it_is_told() -> None:
+    told: list[str] = []
+
+    def look() -> list[str]:
+        told.append("looked")
+        return ["Ohio"]
+
+    error = UnknownName("state", "Ohoi", look)
+    assert told == []
+    assert str(error) == "no state 'Ohoi'; nearest: 'Ohio'"
+    assert told == ["looked"]
+
+
 def test_an_unknown_name_is_told_with_the_nearest(catalogue: Catalogue) -> None:
     with pytest.raises(UnknownName) as caught:
         catalogue.request(STATES_MEAN, body_of(question="obesty"))
