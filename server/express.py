@@ -2,7 +2,8 @@
 
 A request that gets there is plain (see `plain_request`) and gives no reason for an error.
 All that have come while the thread was at its last turn share a turn, and the jobs among
-them one commit. What is the least unusual, or goes wrong before it has had an effect, is
+them one commit. Who prefers to wait for a job's result is answered in a later turn, and keeps no
+thread meanwhile. What is the least unusual, or goes wrong before it has had an effect, is
 sent the long way: only Flask's views say what is wrong. A test holds that the answers of
 both ways are the same, byte for byte.
 """
@@ -14,7 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import formatdate
-from functools import lru_cache
+from functools import lru_cache, partial
+from heapq import heappop, heappush
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,6 +27,7 @@ from server.guard import Guard
 from server.jobs import Jobs
 from server.plain_request import PlainRequest, plain_request
 from server.request_log import HEADER, Exchange, note, request_id
+from server.result_store import RUNNING
 from server.settings import Settings
 from server.stats.statistic import one_part
 from server.submission import Submission
@@ -45,6 +48,8 @@ class Passenger:
     begun: float
     answer: bytes | None = None
     error: Exception | None = None  # without either, it has to go the long way
+    name: str = ""  # the request's id
+    job_id: int | None = None  # of the job that has been accepted for it
 
 
 class Express:
@@ -63,6 +68,9 @@ class Express:
         self._lock = threading.Lock()  # guards `_closed`
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="express", daemon=True)
+        # Express thread only.
+        self._waiting: dict[int | None, Passenger] = {}  # by the id of the job that each waits for
+        self._until: list[tuple[float, int]] = []  # a heap of (until when, job id)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -105,12 +113,35 @@ class Express:
 
     def _run(self) -> None:
         while not (self._closed and self._queue.empty()):
-            passengers = list(self._queue.get())
-            while not self._queue.empty():
-                passengers += self._queue.get()
-            if passengers:  # else it is woken to end, and whoever hears of a turn may have ended
-                self._answer(passengers)
-                self._arrive(passengers)
+            passengers = self._next()
+            new = [each for each in passengers if each.job_id is None]
+            waited = [each for each in passengers if self._waiting.pop(each.job_id, None)]
+            self._answer(new)
+            for each in waited:
+                self._answer_who_waited(each)
+            self._let_go([each for each in new if each.job_id not in self._waiting] + waited)
+        for each in self._waiting.values():
+            self._tell_accepted(each)
+        self._let_go(list(self._waiting.values()))
+
+    def _let_go(self, passengers: Sequence[Passenger]) -> None:
+        if passengers:  # else it may be the end, when nobody is left to hear of it
+            self._arrive(passengers)
+
+    def _next(self) -> list[Passenger]:
+        """Who has come, whose job has ended, and who has waited for long enough."""
+        try:
+            wait = max(0.0, self._until[0][0] - time.monotonic()) if self._until else None
+            passengers = list(self._queue.get(timeout=wait))
+        except queue.Empty:
+            passengers = []
+        while not self._queue.empty():
+            passengers += self._queue.get()
+        while self._until and self._until[0][0] <= time.monotonic():
+            _, job_id = heappop(self._until)
+            if job_id in self._waiting:
+                passengers.append(self._waiting[job_id])
+        return passengers
 
     def _answer(self, passengers: Sequence[Passenger]) -> None:
         posts = [each for each in passengers if each.request.job is None]
@@ -119,56 +150,72 @@ class Express:
         for each in passengers:
             if each.request.job is not None:
                 with suppress(Exception):  # the long way will meet it too, and tell
-                    self._read(each, each.request.job)
+                    each.name = request_id(each.request.headers.request_id)
+                    content = self._jobs.result(each.request.job, LONGEST_ANSWER)
+                    self._finish(each, 200, "OK", "", content)
 
     def _accept(self, posts: Sequence[Passenger]) -> None:
-        """Answer those who ask for a job, each with an id of its own."""
+        """Answer those who ask for a job, each with an id of its own, or let them wait for it."""
         asked = []
         for each in posts:
             with suppress(Exception):  # the long way will meet it too, and tell
-                name = request_id(each.request.headers.request_id)
-                asked.append((each, (self._submission(each.request), name)))
+                each.name = request_id(each.request.headers.request_id)
+                asked.append((each, (self._submission(each.request), each.name)))
         try:
             ids = self._jobs.submit_each([job for _, job in asked]) if asked else []
         except SportivError:
             return
-        for (each, (_, name)), job_id in zip(asked, ids, strict=True):
-            content = msgspec.json.encode({"job_id": job_id, "status": "running"})
-            place = f"Location: /api/get_results/{job_id}\r\nRetry-After: {RETRY_AFTER}\r\n"
-            self._finish(each, 202, "ACCEPTED", place, content, name, job_id)
+        for (each, _), each.job_id in zip(asked, ids, strict=True):
+            if each.request.headers.wait:
+                self._let_wait(each, each.job_id)
+            else:
+                self._tell_accepted(each)
+
+    def _let_wait(self, each: Passenger, job_id: int) -> None:
+        self._waiting[job_id] = each
+        heappush(self._until, (time.monotonic() + each.request.headers.wait, job_id))
+        self._jobs.when_ended(job_id, partial(self._queue.put, [each]))
+
+    def _tell_accepted(self, each: Passenger) -> None:
+        content = msgspec.json.encode({"job_id": each.job_id, "status": "running"})
+        place = f"Location: /api/get_results/{each.job_id}\r\nRetry-After: {RETRY_AFTER}\r\n"
+        self._finish(each, 202, "ACCEPTED", place, content)
+
+    def _answer_who_waited(self, each: Passenger) -> None:
+        """With the result, or with where it can be read later."""
+        assert each.job_id is not None
+        try:
+            content = self._jobs.result(each.job_id, LONGEST_ANSWER)
+        except Exception:  # whoever reads it later is told
+            content = RUNNING
+        if content == RUNNING:
+            self._tell_accepted(each)
+        else:
+            place = f"Location: /api/get_results/{each.job_id}\r\n"
+            applied = f"Preference-Applied: wait={each.request.headers.wait}\r\n"
+            self._finish(each, 200, "OK", place + applied, content)
 
     def _submission(self, request: PlainRequest) -> Submission:
         catalogue = self._jobs.catalogue
         statistic = catalogue.statistics[request.statistic]
         return self._jobs.submission(statistic, catalogue.request(statistic, request.body))
 
-    def _read(self, each: Passenger, job_id: int) -> None:
-        content = self._jobs.result(job_id, LONGEST_ANSWER)
-        self._finish(each, 200, "OK", "", content, request_id(each.request.headers.request_id))
-
     def _finish(
-        self,
-        each: Passenger,
-        status: int,
-        phrase: str,
-        headers: str,
-        content: bytes,
-        name: str,
-        job: int | None = None,
+        self, each: Passenger, status: int, phrase: str, headers: str, content: bytes
     ) -> None:
         head = (
             f"HTTP/1.1 {status} {phrase}\r\nServer: {SERVER}\r\n"
             f"Date: {_date(int(time.time()))}\r\nConnection: keep-alive\r\n{headers}"
             f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n"
-            f"{_SAME}{HEADER}: {name}\r\n\r\n"
+            f"{_SAME}{HEADER}: {each.name}\r\n\r\n"
         )
         each.answer = head.encode() + content
-        request = each.request
-        method, route = ("POST", request.path) if job else ("GET", "/api/get_results/<job_id>")
+        path, body = each.request.path, each.request.body
+        method, route = ("POST", path) if each.job_id else ("GET", "/api/get_results/<job_id>")
         seconds = time.perf_counter() - each.begun
         note(
             self._jobs.metrics,
-            Exchange(method, request.path, "", request.body, route, job, status, name, seconds),
+            Exchange(method, path, "", body, route, each.job_id, status, each.name, seconds),
         )
 
 

@@ -6,7 +6,7 @@ ledger and its file alone, so memory does not grow with the jobs of the past.
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -128,6 +128,14 @@ class Jobs:
             return True
         with self._admission.waiting() as allowed:
             return allowed and self.live.wait(job, seconds)
+
+    def when_ended(self, job_id: int, call: Callable[[], object]) -> None:
+        """Have `call()` called when the job has ended, by a thread that it must not keep."""
+        job = self.live.get(job_id)
+        if job is None:
+            call()
+        else:
+            self.live.when_ended(job, call)
 
     def cancel(self, job_id: int) -> None:
         """End the job as cancelled, whether it waits or runs; returns when it has ended.

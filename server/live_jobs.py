@@ -48,7 +48,7 @@ class Job:
     ending: bool = False  # its answer is on the way to the disk
     end: Ending | None = None  # as soon as the answer is there
     abandoned: bool = False  # what is left of its tasks is of no use
-    ended: threading.Event | None = None  # made by who waits first
+    waiters: list[Callable[[], object]] = field(default_factory=list)  # called when it has ended
 
 
 Observer = Callable[[Job, JobState, float], None]
@@ -113,11 +113,23 @@ class LiveJobs:
 
     def wait(self, job: Job, seconds: float) -> bool:
         """Wait until the job has ended, at most so long; whether it has."""
+        ended = threading.Event()
+        self.when_ended(job, ended.set)
+        if ended.wait(seconds):
+            return True
         with self._lock:
-            if job.state.final:
-                return True
-            ended = job.ended = job.ended or threading.Event()
-        return ended.wait(seconds)
+            if ended.set in job.waiters:
+                job.waiters.remove(ended.set)
+        return ended.is_set()
+
+    def when_ended(self, job: Job, call: Callable[[], object]) -> None:
+        """Have `call()` called when the job has ended, by the thread that ends it, or now."""
+        with self._lock:
+            has_ended = job.state.final
+            if not has_ended:
+                job.waiters.append(call)
+        if has_ended:
+            call()
 
     def fail(self, job: Job, reason: str) -> None:
         """End a job that cannot be run."""
@@ -254,10 +266,11 @@ class LiveJobs:
         with self._lock:
             job.end = ending
             job.state = change(job.state, ending.state)
-            if job.ended is not None:
-                job.ended.set()
+            waiters, job.waiters = job.waiters, []
         self._remember(job, ending)
         self._on_end()
+        for call in waiters:
+            call()
 
     def _remember(self, job: Job, ending: Ending) -> None:
         """Let whoever asks the same have the same answer."""

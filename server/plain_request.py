@@ -18,13 +18,14 @@ _LINE = re.compile(
 )
 _HEADER = re.compile(rb"([A-Za-z-]{1,40}): ?([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)\r\n")
 _LENGTH = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
+_WAIT = re.compile(r"wait=([1-9]|[1-5][0-9]|60)")
 _CONTENT_TYPE = re.compile(r"application/json(; ?charset=utf-8)?", re.I)
 
 _HARMLESS = frozenset(
     (
         *("host", "user-agent", "accept", "accept-encoding", "accept-language", "connection"),
         *("cache-control", "pragma", "content-type", "content-length", "authorization"),
-        "x-request-id",
+        *("x-request-id", "prefer"),
     )
 )
 """A header that is none of these may change what a request means."""
@@ -37,6 +38,7 @@ class Headers:
     host: str
     authorization: str | None
     request_id: str | None
+    wait: int  # seconds that the client prefers to wait for the result
     length: int  # of the body, 0 where there is none
 
 
@@ -85,11 +87,13 @@ def _headers(lines: bytes) -> Headers | None:
         return None
     if fields.get("connection", "keep-alive").lower() != "keep-alive":
         return None
+    wait = _WAIT.fullmatch(fields["prefer"]) if "prefer" in fields else None
+    if "prefer" in fields and wait is None:
+        return None
+    length = fields.get("content-length", "")
+    if length and not (
+        _LENGTH.fullmatch(length) and _CONTENT_TYPE.fullmatch(fields.get("content-type", ""))
+    ):
+        return None
     given = fields.get("authorization"), fields.get("x-request-id")
-    if "content-length" not in fields:
-        return Headers(fields["host"], *given, 0)
-    if not _LENGTH.fullmatch(fields["content-length"]):
-        return None
-    if not _CONTENT_TYPE.fullmatch(fields.get("content-type", "")):
-        return None
-    return Headers(fields["host"], *given, int(fields["content-length"]))
+    return Headers(fields["host"], *given, int(wait[1]) if wait else 0, int(length or 0))

@@ -103,6 +103,63 @@ def known_jobs(line: Line) -> list[int]:
     return [job_id for job_id, _ in line.jobs.states()]
 
 
+# -- who prefers to wait --------------------------------------------------------------
+
+WAIT = b"Prefer: wait=30\r\n"
+
+
+def waiting_post(gate: Path, prefer: bytes) -> bytes:
+    """A job that ends when there is a file `gate`."""
+    return post("wait_for_file", msgspec.json.encode({"path": str(gate), "value": 3}), prefer)
+
+
+def test_whoever_waits_is_answered_with_the_result(line: Line) -> None:
+    (rider,) = line.ride(post("echo", b'{"value":7}', WAIT))
+    assert answered(rider) == (200, {"status": "done", "data": 7})
+    assert rider.answer is not None
+    assert b"\r\nLocation: /api/get_results/1\r\nPreference-Applied: wait=30\r\n" in rider.answer
+
+
+def test_whoever_waits_keeps_nobody_else_waiting(line: Line, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    waiting = line.passenger(waiting_post(gate, WAIT))
+    assert line.express.take([waiting])
+    assert answered(*line.ride(post("echo"))) == (202, {"job_id": 2, "status": "running"})
+    gate.touch()
+    assert line.station.arrived(1) == [waiting]
+    assert answered(waiting) == (200, {"status": "done", "data": 3})
+
+
+def test_whoever_has_waited_for_long_enough_is_told_where_to_read(
+    line: Line, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    (rider,) = line.ride(waiting_post(gate, b"Prefer: wait=1\r\n"))
+    assert answered(rider) == (202, {"job_id": 1, "status": "running"})
+    gate.touch()
+    assert line.jobs.wait(1, SECONDS)
+    assert answered(*line.ride(post("echo")))[0] == 202  # nobody arrives a second time
+
+
+def test_a_job_that_fails_ends_the_wait(line: Line) -> None:
+    (rider,) = line.ride(post("fail", b"{}", WAIT))
+    status, content = answered(rider)
+    assert (status, content["status"]) == (200, "error")
+
+
+def test_leaving_answers_whoever_waits(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with service(tmp_path) as jobs:
+        line = Line(jobs)
+        with line.express:
+            waiting = line.passenger(waiting_post(gate, WAIT))
+            assert line.express.take([waiting])
+            assert answered(*line.ride(post("echo")))[0] == 202
+        assert line.station.arrived(1) == [waiting]
+        assert answered(waiting) == (202, {"job_id": 1, "status": "running"})
+        gate.touch()
+
+
 # -- who may ride ---------------------------------------------------------------------
 
 
@@ -123,7 +180,8 @@ def test_a_job_is_accepted_and_its_result_read(line: Line, eventually: Callable[
         post("no_such_statistic"),
         post("sum_of_squares"),  # of several parts, whose plan may take long
         post("batch"),
-        post("echo", b"{}", b"Prefer: wait=5\r\n"),
+        post("echo", b"{}", b"Prefer: respond-async\r\n"),
+        post("echo", b"{}", b"Prefer: wait=61\r\n"),
         post("echo", b"{}", b"Idempotency-Key: k\r\n"),
         get(1).replace(b"localhost", b"evil.example"),
         post("echo").replace(b"localhost", b"evil.example"),

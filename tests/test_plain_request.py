@@ -69,7 +69,12 @@ def test_what_common_clients_send_is_plain(more: tuple[bytes, ...]) -> None:
 # -- what is not ----------------------------------------------------------------------
 
 ODD_LINES = [
-    *(b"X-Long-Way: 1", b"Transfer-Encoding: chunked", b"Expect: 100-continue", b"Prefer: wait=5"),
+    *(
+        b"X-Long-Way: 1",
+        b"Transfer-Encoding: chunked",
+        b"Expect: 100-continue",
+        b"Prefer: respond-async",
+    ),
     *(b"Idempotency-Key: k", b"Origin: http://localhost", b"Sec-Fetch-Site: same-origin"),
     *(b"Content-Encoding: gzip", b"Upgrade: h2c", b"Trailer: x", b"TE: trailers", b"Cookie: a=b"),
     *(b"Connection: close", b"Connection: keep-alive, Upgrade", b"X-Forwarded-For: 1.2.3.4"),
