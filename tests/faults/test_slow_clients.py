@@ -20,6 +20,7 @@ HEADERS_FOR_EVER = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: " + b"x
 BODY_FOR_EVER = POST + b"Content-Length: 60000\r\n\r\n" + b"x" * 50_000
 WITHOUT_END = POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 10_000
 LISTS = b"GET /api/statistics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1000
+RESULTS = b"GET /api/get_results/1 HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1000
 LAST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 SECONDS = 1.0
 """Within how long `/healthz` is promised to answer, whatever other clients do."""
@@ -28,6 +29,7 @@ SECONDS = 1.0
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     with running_server(tmp_path_factory.mktemp("slow")) as running:
+        running.data("best5", question=running.questions()[0])
         yield running
 
 
@@ -65,6 +67,7 @@ KINDS: dict[str, tuple[bytes, bytes]] = {
     "slow bodies": (BODY_FOR_EVER[:150], BODY_FOR_EVER[150:]),
     "bodies without end": (WITHOUT_END[:150], WITHOUT_END[150:]),
     "slow readers": (LISTS, b""),
+    "slow readers of results": (RESULTS, b""),
     "never closing": (LAST, b""),
     "never closing after an error": (b"nonsense\r\n\r\n", b""),
 }
@@ -76,7 +79,7 @@ def test_healthz_answers_within_a_second_whatever_fifty_slow_clients_of_a_kind_d
 ) -> None:
     with ExitStack() as stack:
         clients = [
-            Slow(server, *KINDS[kind], small=kind == "slow readers")
+            Slow(server, *KINDS[kind], small="slow readers" in kind)
             for kind in kinds
             for _ in range(AT_ONCE)
         ]
