@@ -34,8 +34,8 @@ def about_generators() -> str:
     if shutil.which("wrk") is None:
         return "the load comes from the bundled generator, benchmarks/load.py"
     return (
-        "single requests come from wrk; clients that ask for a result until it is there, from"
-        " the bundled benchmarks/load.py"
+        "single requests come from wrk, whose latencies also count what waited behind a slow one;"
+        " clients that ask for a result until it is there, from the bundled benchmarks/load.py"
     )
 
 

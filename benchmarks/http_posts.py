@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from benchmarks.generators import about_generators, measured
 from benchmarks.load import Load
 from benchmarks.measure import Comparison, Effort, against_each, alternate
-from benchmarks.servers import first_question, sportiv_server, under_gunicorn
+from benchmarks.servers import first_question, sportiv_server, under_gunicorn, wait_until_idle
 
 CLIENTS = 8
 
@@ -20,7 +20,9 @@ def measure(effort: Effort) -> Iterator[Comparison]:
         question = {"question": first_question(ours)}
 
         def rate(port: int, path: str, body: dict[str, str]) -> float:
-            return measured(Load(port, path, CLIENTS, effort.seconds, json.dumps(body))).rate
+            found = measured(Load(port, path, CLIENTS, effort.seconds, json.dumps(body)))
+            wait_until_idle(ours)  # or its jobs would run in the other side's turn
+            return found.rate
 
         figures = alternate(
             {

@@ -66,16 +66,20 @@ def once(load: Load) -> Steps:
 def until_read(load: Load) -> Steps:
     """A POST, then its result: asked for at once, then after 1, 2, 4 ... 32 ms, and every 32."""
     status, body = yield request_bytes(load)
-    answer = msgspec.json.decode(body, type=_Answer)
+    answer = _answer(status, body)
     get = request_bytes(Load(load.port, f"/api/get_results/{answer.job_id}", 1, 0.0))
     pause = 0.001
-    while status < 400 and answer.status == "running":
+    while answer.status == "running":
         status, body = yield get
-        answer = msgspec.json.decode(body, type=_Answer)
+        answer = _answer(status, body)
         if answer.status == "running":
             yield pause
             pause = min(2 * pause, LONGEST_PAUSE)
-    return status < 400 and answer.status == "done"
+    return answer.status == "done"
+
+
+def _answer(status: int, body: bytes) -> _Answer:
+    return msgspec.json.decode(body, type=_Answer) if status < 400 else _Answer("error")
 
 
 def request_bytes(load: Load) -> bytes:

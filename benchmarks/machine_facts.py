@@ -14,7 +14,18 @@ from server.settings import ROOT
 
 LIBRARIES = (
     *("sportiv-stats", "numpy", "scipy", "polars", "flask", "gunicorn", "msgspec", "pandas"),
-    *("duckdb", "pyarrow", "loky", "mpire", "celery", "dramatiq", "rq", "huey", "redis"),
+    *(
+        "duckdb",
+        "pyarrow",
+        "loky",
+        "mpire",
+        "celery",
+        "dramatiq",
+        "rq",
+        "huey",
+        "redis",
+        "distributed",
+    ),
 )
 
 

@@ -2,9 +2,8 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from importlib.util import find_spec
 
 from msgspec import Raw
 
@@ -19,15 +18,15 @@ from server.machine import Machine
 
 POOL = "process pool"
 JOBS = "jobs, durability full"
-DASK = "Dask"
-QUEUES = ("Celery", "RQ", "RQ, SimpleWorker", "Huey", "Dramatiq")
+QUEUES = ("Celery", "RQ", "Huey", "RQ, SimpleWorker", "Dramatiq", "Dask")
+QUICK_QUEUES = QUEUES[:3]
 TIMES_THE_BEST = 10.0
 """How many times as many as the best queue ours are meant to do."""
 
 POOL_TASKS = 30_000
 """About how many the pool does in a second."""
 
-SHARE = 0.4
+SHARE = 0.25
 """Of `Effort.seconds`: how long a run is to take, since there are many sides."""
 
 ABOUT = (
@@ -42,7 +41,7 @@ Side = Callable[[float], float]
 
 def measure(effort: Effort) -> Iterator[Comparison]:
     """The rates of all sides."""
-    names, missing = installed(QUEUES)
+    names, missing = installed(QUICK_QUEUES if effort.quick else QUEUES)
     with ExitStack() as opened:
         redis = opened.enter_context(redis_server())
         sides: dict[str, Side] = {
@@ -51,13 +50,7 @@ def measure(effort: Effort) -> Iterator[Comparison]:
         }
         for name in names:
             effort.tell(f"{name} starts")
-            environment = working(name, redis, os.devnull, Machine().cores())
-            reached = opened.enter_context(environment)
-            sides[name] = opened.enter_context(flight(reached["RIVAL"], reached))
-        if find_spec("distributed") is None:
-            missing += (f"{DASK} is not installed",)
-        else:
-            sides[DASK] = opened.enter_context(flight("benchmarks.rivals.dask_jobs", {}))
+            sides[name] = opened.enter_context(_queue(name, redis))
         seconds = SHARE * effort.seconds
         figures = alternate({name: partial(side, seconds) for name, side in sides.items()}, effort)
     yield Comparison(
@@ -80,6 +73,15 @@ def _pool(opened: ExitStack) -> Side:
         return number / side.run(Load(NOTHING, Raw(QUESTION.encode()), number, IN_FLIGHT)).seconds
 
     return rate
+
+
+@contextmanager
+def _queue(name: str, redis: str) -> Iterator[Side]:
+    with (
+        working(name, redis, os.devnull, Machine().cores()) as environment,
+        flight(environment["RIVAL"], environment) as side,
+    ):
+        yield side
 
 
 def _goals(figures: list[Figure]) -> Iterator[Goal]:

@@ -125,6 +125,20 @@ def first_question(port: int) -> str:
         return str(json.load(answer)["data"][0]["question"])
 
 
+def wait_until_idle(port: int) -> None:
+    """Wait until this project's server on `port` has ended all jobs."""
+    deadline = time.monotonic() + START_SECONDS
+    while _unfinished(port):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"jobs are left after {START_SECONDS:g} s")
+        time.sleep(0.01)
+
+
+def _unfinished(port: int) -> int:
+    with urlopen(f"http://127.0.0.1:{port}/api/num_jobs", timeout=START_SECONDS) as answer:
+        return int(json.load(answer)["num_jobs"])
+
+
 @contextmanager
 def first_version_server(data: Path, dataset: Path) -> Iterator[int]:
     """The design of the first version (`benchmarks.rivals.first_version`); its port."""

@@ -56,6 +56,11 @@ def _huey(cores: int) -> list[list[str]]:
     return [[_program("huey_consumer"), "benchmarks.rivals.huey_jobs.huey", *options]]
 
 
+def _none(cores: int) -> list[list[str]]:
+    """Dask's client starts its own."""
+    return []
+
+
 def _dramatiq(cores: int) -> list[list[str]]:
     return [[_program("dramatiq"), "benchmarks.rivals.dramatiq_jobs", "-p", str(cores)]]
 
@@ -66,6 +71,7 @@ QUEUES = {
     "RQ, SimpleWorker": Queue("rq", "benchmarks.rivals.rq_jobs", _rq("SimpleWorker")),
     "Huey": Queue("huey", "benchmarks.rivals.huey_jobs", _huey),
     "Dramatiq": Queue("dramatiq", "benchmarks.rivals.dramatiq_jobs", _dramatiq),
+    "Dask": Queue("distributed", "benchmarks.rivals.dask_jobs", _none),
 }
 """Each by the name that the report has for it."""
 

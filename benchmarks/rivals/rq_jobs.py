@@ -9,7 +9,7 @@ import sys
 
 import rq
 from redis import Redis
-from rq.job import Job
+from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
 from benchmarks.rivals import task
@@ -26,10 +26,10 @@ def submit(statistic: str, request: str) -> str:
 def result(job_id: str) -> str | None:
     """The answer, or None while there is none."""
     job = Job.fetch(job_id, connection=connection, serializer=JSONSerializer)
-    if job.is_failed:
+    status = job.get_status(refresh=False)
+    if status is JobStatus.FAILED:
         raise RuntimeError(f"job {job_id} has failed")
-    answer: str | None = job.return_value()
-    return answer
+    return str(job.return_value()) if status is JobStatus.FINISHED else None
 
 
 if __name__ == "__main__":

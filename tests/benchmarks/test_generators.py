@@ -37,7 +37,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.asked["GET", self.path] += 1
             looks = self.server.asked["GET", self.path]
         running = "get_results" in self.path and looks < LOOKS
-        self._answer(200, {"status": "running" if running else self.server.outcome})
+        status = "running" if running else self.server.outcome
+        self._answer(200, json.dumps({"status": status}).encode())
 
     def do_POST(self) -> None:
         """A new job; where the server refuses some, every third is refused."""
@@ -49,12 +50,11 @@ class _Handler(BaseHTTPRequestHandler):
             refused = self.server.refuses and number % 3 == 0
             self.server.refused += refused
         if refused:
-            self._answer(503, {"status": "error"})
+            self._answer(503, b"not now")
         else:
-            self._answer(202, {"status": "running", "job_id": number})
+            self._answer(202, json.dumps({"status": "running", "job_id": number}).encode())
 
-    def _answer(self, status: int, body: dict[str, object]) -> None:
-        content = json.dumps(body).encode()
+    def _answer(self, status: int, content: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         if self.server.closes:
@@ -142,6 +142,12 @@ def test_a_client_that_waits_for_its_job_asks_until_it_is_done(
     assert server.asked.pop(("POST", "/job")) == found.count
     assert len(server.asked) == found.count
     assert set(server.asked.values()) == {LOOKS}
+
+
+def test_a_client_whose_job_is_refused_goes_on(server: CountingServer) -> None:
+    server.refuses = True
+    found = by_bundled(_load(server, "/job", body="{}", reads_result=True))
+    assert 0 < found.refused == server.refused < found.count
 
 
 def test_a_job_that_failed_is_refused(server: CountingServer) -> None:
