@@ -16,13 +16,14 @@ import msgspec
 from benchmarks.generators import measured
 from benchmarks.http_figures import HttpFigures, Side
 from benchmarks.load import Load, Measured
-from benchmarks.measure import Comparison, Effort, Goal
+from benchmarks.measure import Comparison, Effort, Goal, Skipped
 from benchmarks.pools import served_data
 from benchmarks.rivals.queues import ABOUT, behind_flask, installed, redis_server
 from benchmarks.servers import first_question, first_version_server, sportiv_server
 from server.loader import load_region
 from server.machine import Machine
 from server.settings import Settings
+from server.shared_data import SharedRegion
 
 OURS = "this server"
 WAITING = "this server, POST that waits"
@@ -38,31 +39,26 @@ SHARE = 0.25
 """Of `Effort.seconds`: how long a run is to take, since there are many."""
 
 ABOUT_CLIENTS = (
-    "each client posts a job and asks for its result until it is there: at once, then after 1,"
-    " 2, 4 ... 32 ms"
+    "each client, of the bundled generator, posts a job and asks for its result until it is there:"
+    " at once, then after 1, 2, 4 ... 32 ms"
 )
 
 
 def measure(effort: Effort) -> Iterator[Comparison]:
-    """Rates, medians and p99 of all sides at each number of clients."""
+    """Rates, medians and p99 of all sides at each number of clients.
+
+    Without a Redis the first version's design is the only other side.
+    """
     settings = Settings.read({})
     data = served_data(settings)
     effort = replace(effort, seconds=SHARE * effort.seconds)
     figures = HttpFigures()
-    names, missing = installed(QUICK_QUEUES if effort.quick else QUEUES)
     with ExitStack() as opened:
-        redis = opened.enter_context(redis_server())
         region = opened.enter_context(load_region(data, settings.dataset))
-        place = f"/proc/{os.getpid()}/fd/{region.fd}"
         ours = opened.enter_context(sportiv_server(cache="0", data=str(data)))
-        ports = {
-            OURS: ours,
-            FIRST: opened.enter_context(first_version_server(data, settings.dataset)),
-        }
-        for name in names:
-            effort.tell(f"{name} starts")
-            queue = behind_flask(name, redis, place, Machine().cores())
-            ports[name] = opened.enter_context(queue)
+        first = opened.enter_context(first_version_server(data, settings.dataset))
+        queues, missing = _queues(opened, region, effort)
+        ports = {OURS: ours, FIRST: first, **queues}
         body = json.dumps({"question": first_question(ours)})
         figures.measure(_sides(ports, body, effort), effort)
     yield from figures.comparisons(
@@ -72,6 +68,24 @@ def measure(effort: Effort) -> Iterator[Comparison]:
         tuple(_goals(figures, ports)),
         (ABOUT, ABOUT_CLIENTS, *missing),
     )
+
+
+def _queues(
+    opened: ExitStack, region: SharedRegion, effort: Effort
+) -> tuple[dict[str, int], tuple[str, ...]]:
+    """The ports of the queues that can take part, and what is missing for others."""
+    names, missing = installed(QUICK_QUEUES if effort.quick else QUEUES)
+    try:
+        redis = opened.enter_context(redis_server())
+    except Skipped as skipped:
+        return {}, (str(skipped),)
+    place = f"/proc/{os.getpid()}/fd/{region.fd}"
+    ports = {}
+    for name in names:
+        effort.tell(f"{name} starts")
+        queue = behind_flask(name, redis, place, Machine().cores())
+        ports[name] = opened.enter_context(queue)
+    return ports, missing
 
 
 def _sides(ports: Mapping[str, int], body: str, effort: Effort) -> dict[str, Side]:

@@ -1,6 +1,7 @@
 """Each rival takes a job through HTTP and gives this server's answer."""
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 from benchmarks import http_rivals
 from benchmarks.generators import by_bundled
 from benchmarks.load import Load
-from benchmarks.measure import Effort, Skipped
+from benchmarks.measure import Comparison, Effort
 from benchmarks.rivals.queues import QUEUES, behind_flask, redis_server
 from benchmarks.servers import first_version_server
 from server.loader import load_region
@@ -102,9 +103,20 @@ def _numbers(data: Any) -> list[float]:
     return [data]
 
 
-def test_without_a_redis_the_benchmark_is_skipped_with_a_reason(
+def test_without_a_redis_the_first_version_is_the_only_other_side(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(Skipped, match="redis-server"):
-        next(http_rivals.measure(Effort(runs=1, seconds=0.05, quick=True)))
+    comparisons = list(http_rivals.measure(Effort(runs=1, seconds=0.2, quick=True)))
+    rates, medians, highest = comparisons
+    sides = [http_rivals.OURS, http_rivals.FIRST, http_rivals.WAITING]
+    for comparison in comparisons:
+        assert [figure.name for figure in comparison.figures] == sides
+        assert all(math.isfinite(value) and value > 0 for value in _values(comparison))
+    assert all(low <= high for low, high in zip(_values(medians), _values(highest), strict=True))
+    assert [goal.at_least for goal in rates.goals] == [5.0]
+    assert any("redis-server" in note for note in rates.notes)
+
+
+def _values(comparison: Comparison) -> list[float]:
+    return [value for figure in comparison.figures for value in figure.values]
