@@ -38,6 +38,8 @@ PATH = "/api/states_mean"
 SHARE = 0.25
 """Of `Effort.seconds`: how long a run is to take, since there are many."""
 
+LEAST_SECONDS = 0.15
+
 ABOUT_CLIENTS = (
     "each client, of the bundled generator, posts a job and asks for its result until it is there:"
     " at once, then after 1, 2, 4 ... 32 ms"
@@ -51,7 +53,7 @@ def measure(effort: Effort) -> Iterator[Comparison]:
     """
     settings = Settings.read({})
     data = served_data(settings)
-    effort = replace(effort, seconds=SHARE * effort.seconds)
+    effort = replace(effort, seconds=max(LEAST_SECONDS, SHARE * effort.seconds))
     figures = HttpFigures()
     with ExitStack() as opened:
         region = opened.enter_context(load_region(data, settings.dataset))
