@@ -28,6 +28,7 @@ BENCHMARKS = {
     "http_clients": "1, 8 and 64 clients",
     "http_rivals": "Other designs behind HTTP",
     "queue_rivals": "Tiny jobs through other queues",
+    "ended_jobs": "What a past of many jobs costs",
     "tables": "Tables from thousands of rows to millions",
 }
 """Module and title of each, in the order of the report."""

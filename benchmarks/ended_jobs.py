@@ -7,9 +7,10 @@ file, so that the start has all of them to look at.
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from benchmarks.measure import Comparison, Effort, Figure, Skipped
 from server.job_state import JobState
 from server.ledger import Ledger
 from server.ledger_schema import Ending
@@ -23,23 +24,34 @@ CONTENT = b'{"status":"done","data":{"global_mean":28.18620689655172}}'
 BATCH = 1000
 
 
-def main() -> None:
-    """Print the figures of a server without a past, and of one with 100,000 ended jobs."""
-    print(f"\nA server after 0 and after {MANY:,} ended jobs")
-    with tempfile.TemporaryDirectory() as folder:
-        first = _figures(Path(folder))
-        _add_ended_jobs(Path(folder) / "results", MANY)
-        second = _figures(Path(folder))
-    for name, before, after in zip(
-        ("start until it answers, s", "page of 10,000 jobs, s", "one result, ms", "memory, MiB"),
-        first,
-        second,
-        strict=True,
-    ):
-        print(f"  {name:<42} {before:>10,.3f}   {after:>10,.3f}")
+WHAT = (
+    ("ended-jobs-start", "From the start of a server until it answers", "s"),
+    ("ended-jobs-page", "A page of up to 10,000 jobs", "ms"),
+    ("ended-jobs-result", "One result", "ms"),
+    ("ended-jobs-memory", "The memory of the server", "MiB"),
+)
 
 
-def _figures(folder: Path) -> tuple[float, float, float, float]:
+def measure(effort: Effort) -> Iterator[Comparison]:
+    """What each costs in a server without a past, and in one with a past."""
+    if effort.quick:
+        raise Skipped(f"{MANY:,} jobs are more than a quick run has time for")
+    with tempfile.TemporaryDirectory() as new, tempfile.TemporaryDirectory() as old:
+        sides = {"none has ended": Path(new), f"{MANY:,} have ended": Path(old)}
+        _figures(Path(old), effort)
+        effort.tell(f"writing {MANY:,} results")
+        _add_ended_jobs(Path(old) / "results", MANY)
+        runs = [
+            {side: _figures(folder, effort) for side, folder in sides.items()}
+            for _ in range(effort.runs)
+        ]
+    for place, (name, title, unit) in enumerate(WHAT):
+        figures = tuple(Figure(side, tuple(run[side][place] for run in runs)) for side in sides)
+        yield Comparison(name, title, unit, figures)
+
+
+def _figures(folder: Path, effort: Effort) -> tuple[float, float, float, float]:
+    effort.tell("a server starts, and is asked")
     begun = time.perf_counter()
     with running_server(folder) as server:
         start = time.perf_counter() - begun
@@ -49,7 +61,7 @@ def _figures(folder: Path) -> tuple[float, float, float, float]:
         one = _seconds(lambda: server.get(f"/api/get_results/{job_id}"))
         memory = _resident(server)
         server.stop()
-    return start, page, one * 1000, memory / 2**20
+    return start, page * 1000, one * 1000, memory / 2**20
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -93,7 +105,3 @@ def _add_ended_jobs(results: Path, many: int) -> None:
                     for job_id in ids
                 ]
             )
-
-
-if __name__ == "__main__":
-    main()
