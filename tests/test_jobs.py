@@ -40,7 +40,6 @@ from tests.support.service import service
 from tests.support.statistics import Anything
 
 DEADLINE = 30.0
-RUNNING = {"status": "running"}
 
 
 @dataclass
@@ -268,7 +267,7 @@ class LifeOfJobs(RuleBasedStateMachine):
                     self.served.result(job_id)
                 continue
             answer = json.loads(self.served.result(job_id))
-            if answer == RUNNING:  # it was damaged, and is computed again
+            if answer["status"] == "running":  # it was damaged, and is computed again
                 assert promise.state is JobState.DONE
                 self.see_all_end()
                 answer = json.loads(self.served.result(job_id))
