@@ -25,10 +25,10 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             " result_store catalogue pool"
         ),
         (
-            "fork_server crew staff pipes turns scheduler deadlines worker gathering submission"
-            " answer_cache result_writer end_recorder housekeeper loader"
+            "fork_server crew staff pipes inbox turns scheduler deadlines dispatch lookout worker"
+            " gathering submission answer_cache result_writer end_recorder housekeeper loader"
         ),
-        "process_pool thread_pool",
+        "supervisor process_pool thread_pool",
         "metrics admission live_jobs intake job_view jobs answers",
         (
             "guard problems http_input endpoints request_log routes openapi docs_page documents"

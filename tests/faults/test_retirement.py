@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from server import process_pool
+from server import dispatch
 from server.pool import Outcome
 from tests.support import pools
 from tests.support.pools import (
@@ -168,7 +168,7 @@ def test_where_no_replacement_can_start_the_old_worker_goes_on(
 def test_who_does_not_leave_when_told_to_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process_pool, "LEAVE_TIMEOUT", 0.2)
+    monkeypatch.setattr(dispatch, "LEAVE_TIMEOUT", 0.2)
     with opened_pool(tmp_path, workers=1, worker_max_tasks=1) as bench:
         (old,) = bench.pids()
         bench.answer("outstay", seconds=2 * DEADLINE)
