@@ -137,10 +137,6 @@ class UnknownJob(SportivError):
         super().__init__("Invalid job_id")
 
 
-class LongResult(SportivError):
-    """A result has more bytes than whoever asks for it takes."""
-
-
 class KeyReused(SportivError):
     """An Idempotency-Key came with another request than before."""
 

@@ -17,7 +17,6 @@ from server.catalogue import Catalogue
 from server.end_recorder import EndRecorder
 from server.errors import (
     AlreadyEnded,
-    LongResult,
     NoWorkers,
     StorageError,
     UnknownJob,
@@ -30,7 +29,14 @@ from server.ledger_schema import JobRecord
 from server.live_jobs import LiveJobs, error_content
 from server.metrics import Figures, Metrics
 from server.pool import Pool
-from server.result_store import LONGEST_RESULT, RUNNING, ResultStore, checksum, length_of
+from server.result_store import (
+    LONGEST_RESULT,
+    RUNNING,
+    LongResult,
+    ResultStore,
+    checksum,
+    length_of,
+)
 from server.result_writer import ResultWriter
 from server.settings import Settings
 from server.stats.statistic import JobRequest, Json, Statistic

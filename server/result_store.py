@@ -30,6 +30,10 @@ _TEMPORARY = "result.tmp"
 _SET_ASIDE = "set_aside"
 
 
+class LongResult(Exception):
+    """A result has more bytes than whoever asks for it takes."""
+
+
 def checksum(content: bytes) -> int:
     """A number that tells `content` from what is left of it when it is torn or emptied.
 
