@@ -35,7 +35,8 @@ class DurableJobs:
         """Accept so many jobs, as the server does with requests that came together; their ids."""
         row = STATISTICS[statistic]
         asked = msgspec.json.decode(request, type=row.request)
-        return list(self._jobs.submit_each([(row, asked, "")] * number))
+        submission = self._jobs.submission(row, asked)
+        return list(self._jobs.submit_each([(submission, "")] * number))
 
     def result(self, job_id: int) -> bytes | None:
         """What the job's file holds; None while the job has not ended."""

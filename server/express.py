@@ -1,15 +1,17 @@
-"""The short way of the commonest requests: one thread answers many of them in one turn.
+"""The short way of the commonest requests: many of them are answered in one turn of a thread.
+
+    POST ─▶ posts: one commit for all ──────────────▶ 202
+                     └── prefers to wait ─▶ reads ──▶ 200, when its job has ended
+    GET of a result ────────────────────▶ reads ────▶ 200
 
 A request that gets there is plain (see `plain_request`) and gives no reason for an error.
-All that have come while the thread was at its last turn share a turn, and the jobs among
-them one commit. Who prefers to wait for a job's result is answered in a later turn, and keeps no
-thread meanwhile. What is the least unusual, or goes wrong before it has had an effect, is
-sent the long way: only Flask's views say what is wrong. A test holds that the answers of
-both ways are the same, byte for byte.
+All that have come while a thread was at its last turn share a turn, and the jobs among
+them one commit. Who prefers to wait for a job's result keeps no thread meanwhile. What is
+the least unusual, or goes wrong before it has had an effect, is sent the long way: only
+Flask's views say what is wrong. A test holds that the answers of both ways are the same,
+byte for byte.
 """
 
-import queue
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -25,6 +27,7 @@ import msgspec
 from server.errors import SportivError
 from server.guard import Guard
 from server.jobs import Jobs
+from server.lane import Lane
 from server.plain_request import PlainRequest, plain_request
 from server.request_log import HEADER, Exchange, note, request_id
 from server.result_store import RUNNING
@@ -50,12 +53,18 @@ class Passenger:
     error: Exception | None = None  # without either, it has to go the long way
     name: str = ""  # the request's id
     job_id: int | None = None  # of the job that has been accepted for it
+    until: float = 0.0  # when it has waited for long enough, on the monotonic clock
+
+    @property
+    def prefers_to_wait(self) -> bool:
+        """Whether its job is accepted, and nothing has been said to it yet."""
+        return self.job_id is not None and self.answer is None and self.error is None
 
 
 class Express:
-    """Owns the express thread. A context manager: leaving it waits for the turns of all it took.
+    """Owns the express threads. A context manager: leaving it waits for the turns of all it took.
 
-    `arrive(passengers)` is called from the express thread at the end of each turn.
+    `arrive(passengers)` is called from these threads at the end of each turn.
     """
 
     def __init__(
@@ -64,16 +73,15 @@ class Express:
         self._jobs = jobs
         self._guard = Guard(settings)
         self._arrive = arrive
-        self._queue: queue.SimpleQueue[Sequence[Passenger]] = queue.SimpleQueue()
-        self._lock = threading.Lock()  # guards `_closed`
-        self._closed = False
-        self._thread = threading.Thread(target=self._run, name="express", daemon=True)
-        # Express thread only.
-        self._waiting: dict[int | None, Passenger] = {}  # by the id of the job that each waits for
+        self._posts: Lane[Passenger] = Lane("express-posts", self._accept_all)
+        self._reads: Lane[Passenger] = Lane("express-reads", self._read_all, self._seconds_to_due)
+        # The thread of `_reads` only.
+        self._waiting: dict[int, Passenger] = {}  # by the id of the job that each waits for
         self._until: list[tuple[float, int]] = []  # a heap of (until when, job id)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._posts.start()
+        self._reads.start()
         return self
 
     def __exit__(
@@ -82,17 +90,18 @@ class Express:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with self._lock:
-            self._closed = True
-            self._queue.put(())
-        self._thread.join()
+        self._posts.close()
+        self._reads.close()
+        for each in self._waiting.values():
+            self._tell_accepted(each)
+        self._let_go(list(self._waiting.values()))
 
     # -- for whoever receives requests ------------------------------------------------
 
     def passenger(self, sender: Any, request: bytes) -> Passenger | None:
         """Whoever has sent `request`, ready to go; None where it has to go the long way."""
         plain = plain_request(request)
-        if plain is None or self._closed or self._jobs.draining:
+        if plain is None or self._posts.closed or self._jobs.draining:
             return None
         if not self._guard.lets_in(plain.headers.host, plain.headers.authorization):
             return None
@@ -102,57 +111,30 @@ class Express:
                 return None
         return Passenger(sender, plain, time.perf_counter())
 
-    def take(self, passengers: Sequence[Passenger]) -> bool:
-        """Have them answered; False where it is too late for that."""
-        with self._lock:
-            if not self._closed:
-                self._queue.put(passengers)
-            return not self._closed
-
-    # -- the express thread -----------------------------------------------------------
-
-    def _run(self) -> None:
-        while not (self._closed and self._queue.empty()):
-            passengers = self._next()
-            new = [each for each in passengers if each.job_id is None]
-            waited = [each for each in passengers if self._waiting.pop(each.job_id, None)]
-            self._answer(new)
-            for each in waited:
-                self._answer_who_waited(each)
-            self._let_go([each for each in new if each.job_id not in self._waiting] + waited)
-        for each in self._waiting.values():
-            self._tell_accepted(each)
-        self._let_go(list(self._waiting.values()))
+    def take(self, passengers: Sequence[Passenger]) -> list[Passenger]:
+        """Have them answered; those for whom it is too late."""
+        posts = [each for each in passengers if each.request.job is None]
+        reads = [each for each in passengers if each.request.job is not None]
+        late = [] if not posts or self._posts.put(posts) else posts
+        return late if not reads or self._reads.put(reads) else late + reads
 
     def _let_go(self, passengers: Sequence[Passenger]) -> None:
         if passengers:  # else it may be the end, when nobody is left to hear of it
             self._arrive(passengers)
 
-    def _next(self) -> list[Passenger]:
-        """Who has come, whose job has ended, and who has waited for long enough."""
-        try:
-            wait = max(0.0, self._until[0][0] - time.monotonic()) if self._until else None
-            passengers = list(self._queue.get(timeout=wait))
-        except queue.Empty:
-            passengers = []
-        while not self._queue.empty():
-            passengers += self._queue.get()
-        while self._until and self._until[0][0] <= time.monotonic():
-            _, job_id = heappop(self._until)
-            if job_id in self._waiting:
-                passengers.append(self._waiting[job_id])
-        return passengers
+    # -- the thread of those who ask for a job ----------------------------------------
 
-    def _answer(self, passengers: Sequence[Passenger]) -> None:
-        posts = [each for each in passengers if each.request.job is None]
+    def _accept_all(self, posts: list[Passenger]) -> None:
+        """Each gets an id of its own; who prefers to wait for the result goes on to the reads."""
         with _blaming(posts):
             self._accept(posts)
-        for each in passengers:
-            if each.request.job is not None:
-                with suppress(Exception):  # the long way will meet it too, and tell
-                    each.name = request_id(each.request.headers.request_id)
-                    content = self._jobs.result(each.request.job, LONGEST_ANSWER)
-                    self._finish(each, 200, "OK", "", content)
+        waiting = [each for each in posts if each.prefers_to_wait]
+        gone = [each for each in posts if not each.prefers_to_wait]
+        if not self._reads.put(waiting):
+            for each in waiting:
+                self._tell_accepted(each)
+            gone += waiting
+        self._let_go(gone)
 
     def _accept(self, posts: Sequence[Passenger]) -> None:
         """Answer those who ask for a job, each with an id of its own, or let them wait for it."""
@@ -166,39 +148,74 @@ class Express:
         except SportivError:
             return
         for (each, _), each.job_id in zip(asked, ids, strict=True):
-            if each.request.headers.wait:
-                self._let_wait(each, each.job_id)
-            else:
+            if not each.request.headers.wait:
                 self._tell_accepted(each)
-
-    def _let_wait(self, each: Passenger, job_id: int) -> None:
-        self._waiting[job_id] = each
-        heappush(self._until, (time.monotonic() + each.request.headers.wait, job_id))
-        self._jobs.when_ended(job_id, partial(self._queue.put, [each]))
 
     def _tell_accepted(self, each: Passenger) -> None:
         content = msgspec.json.encode({"job_id": each.job_id, "status": "running"})
         place = f"Location: /api/get_results/{each.job_id}\r\nRetry-After: {RETRY_AFTER}\r\n"
         self._finish(each, 202, "ACCEPTED", place, content)
 
-    def _answer_who_waited(self, each: Passenger) -> None:
+    def _submission(self, request: PlainRequest) -> Submission:
+        catalogue = self._jobs.catalogue
+        statistic = catalogue.statistics[request.statistic]
+        return self._jobs.submission(statistic, catalogue.request(statistic, request.body))
+
+    # -- the thread of those who ask for a result -------------------------------------
+
+    def _read_all(self, passengers: list[Passenger]) -> None:
+        """Answer who asks, whose job has ended, and who has waited for long enough."""
+        gone = []
+        for each in passengers:
+            if each.job_id is None:
+                self._read(each)
+                gone.append(each)
+            elif each.until:
+                gone += self._waited(each.job_id)
+            else:
+                self._let_wait(each, each.job_id)
+        while self._until and self._until[0][0] <= time.monotonic():
+            gone += self._waited(heappop(self._until)[1])
+        self._let_go(gone)
+
+    def _read(self, each: Passenger) -> None:
+        assert each.request.job is not None
+        with suppress(Exception):  # the long way will meet it too, and tell
+            each.name = request_id(each.request.headers.request_id)
+            content = self._jobs.result(each.request.job, LONGEST_ANSWER)
+            self._finish(each, 200, "OK", "", content)
+
+    def _let_wait(self, each: Passenger, job_id: int) -> None:
+        each.until = time.monotonic() + each.request.headers.wait
+        self._waiting[job_id] = each
+        heappush(self._until, (each.until, job_id))
+        self._jobs.when_ended(job_id, partial(self._reads.put, [each]))
+
+    def _waited(self, job_id: int) -> list[Passenger]:
+        """Answer who waits for the job, if anybody still does."""
+        each = self._waiting.pop(job_id, None)
+        if each is None:
+            return []
+        self._answer_who_waited(each, job_id)
+        return [each]
+
+    def _answer_who_waited(self, each: Passenger, job_id: int) -> None:
         """With the result, or with where it can be read later."""
-        assert each.job_id is not None
         try:
-            content = self._jobs.result(each.job_id, LONGEST_ANSWER)
+            content = self._jobs.result(job_id, LONGEST_ANSWER)
         except Exception:  # whoever reads it later is told
             content = RUNNING
         if content == RUNNING:
             self._tell_accepted(each)
         else:
-            place = f"Location: /api/get_results/{each.job_id}\r\n"
+            place = f"Location: /api/get_results/{job_id}\r\n"
             applied = f"Preference-Applied: wait={each.request.headers.wait}\r\n"
             self._finish(each, 200, "OK", place + applied, content)
 
-    def _submission(self, request: PlainRequest) -> Submission:
-        catalogue = self._jobs.catalogue
-        statistic = catalogue.statistics[request.statistic]
-        return self._jobs.submission(statistic, catalogue.request(statistic, request.body))
+    def _seconds_to_due(self) -> float | None:
+        return max(0.0, self._until[0][0] - time.monotonic()) if self._until else None
+
+    # -- either -----------------------------------------------------------------------
 
     def _finish(
         self, each: Passenger, status: int, phrase: str, headers: str, content: bytes

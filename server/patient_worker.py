@@ -172,9 +172,9 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     def _depart(self) -> None:
         """Let those go who have come since the last time."""
         passengers, self._boarding = self._boarding, []
-        if self.express is None or not self.express.take(passengers):
-            for each in passengers:
-                self.enqueue_req(each.sender)
+        late = passengers if self.express is None else self.express.take(passengers)
+        for each in late:
+            self.enqueue_req(each.sender)
 
     def express_arrives(self, passengers: Sequence[Passenger]) -> None:
         """Send the answers; for the express thread, at the end of each turn."""

@@ -64,9 +64,11 @@ class Line:
         return found
 
     def ride(self, *contents: bytes) -> list[Passenger]:
-        """Have these answered; as they come back."""
-        assert self.express.take([self.passenger(each) for each in contents])
-        return self.station.arrived(len(contents))
+        """Have these answered; in their order, when all are back."""
+        riders = [self.passenger(each) for each in contents]
+        assert not self.express.take(riders)
+        assert set(self.station.arrived(len(contents))) == set(riders)
+        return riders
 
     def submitted(self, content: bytes) -> int:
         (rider,) = self.ride(content)
@@ -123,7 +125,7 @@ def test_whoever_waits_is_answered_with_the_result(line: Line) -> None:
 def test_whoever_waits_keeps_nobody_else_waiting(line: Line, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     waiting = line.passenger(waiting_post(gate, WAIT))
-    assert line.express.take([waiting])
+    assert not line.express.take([waiting])
     assert answered(*line.ride(post("echo"))) == (202, {"job_id": 2, "status": "running"})
     gate.touch()
     assert line.station.arrived(1) == [waiting]
@@ -153,7 +155,7 @@ def test_leaving_answers_whoever_waits(tmp_path: Path) -> None:
         line = Line(jobs)
         with line.express:
             waiting = line.passenger(waiting_post(gate, WAIT))
-            assert line.express.take([waiting])
+            assert not line.express.take([waiting])
             assert answered(*line.ride(post("echo")))[0] == 202
         assert line.station.arrived(1) == [waiting]
         assert answered(waiting) == (202, {"job_id": 1, "status": "running"})
@@ -241,7 +243,7 @@ def test_who_drains_meanwhile_sends_jobs_the_long_way_and_reads_on(line: Line) -
     job_id = line.submitted(post("echo"))
     late, reader = line.passenger(post("echo")), line.passenger(get(job_id))
     line.jobs.drain()
-    assert line.express.take([late, reader])
+    assert not line.express.take([late, reader])
     line.station.arrived(2)
     assert goes_the_long_way(late)
     assert answered(reader)[0] == 200
@@ -303,11 +305,11 @@ def test_all_who_were_taken_arrive_before_the_end_and_nobody_after(
         late = [line.passenger(post("echo")) for _ in range(5)]
         too_late = line.passenger(post("echo"))
         for each in late:
-            assert line.express.take([each])
+            assert not line.express.take([each])
         closing = threading.Thread(target=stack.close)
         closing.start()
         eventually(lambda: line.express.passenger(None, post("echo")) is None)
-        assert not line.express.take([too_late])
+        assert line.express.take([too_late]) == [too_late]
         line.station.open.set()
         closing.join(SECONDS)
         assert not closing.is_alive()

@@ -265,7 +265,7 @@ def test_the_short_way_is_open_while_every_thread_is_busy(tmp_path: Path) -> Non
         connect(server) as behind,
     ):
         body = {"path": str(gate), "value": "waited"}
-        waiting.sendall(request_of("/api/wait_for_file", body, "Prefer: wait=60"))
+        waiting.sendall(request_of("/api/wait_for_file", body, "Prefer: wait=59.5"))
         wait_for(Path(f"{gate}.begun").exists, "the only thread waits for the job")
         behind.sendall(request_of("/api/echo", ECHO, LONG_WAY))
         answer = exchange(server, request_of("/api/echo", ECHO))

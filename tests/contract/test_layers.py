@@ -15,7 +15,10 @@ import server
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(f"server.{name}" for name in layer.split())
     for layer in (
-        "errors messages plain_request wire reach channel table machine interpreter memory digest",
+        (
+            "errors messages plain_request lane wire reach channel table machine interpreter"
+            " memory digest"
+        ),
         (
             "settings connection drain_rate job_state reserve result_locks logging_setup"
             " folder_lock dataset column_source stats"
