@@ -75,7 +75,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         self.receive_seconds = RECEIVE_SECONDS
         self.express: Express | None = None
         self._connections: set[Connection] = set()
-        self._boarding: list[Passenger] = []  # who goes with the express thread's next turn
+        self._boarding: list[Passenger] = []  # who goes the short way, from the next `_depart` on
         self._next_look = 0.0
 
     def init_process(self) -> None:
@@ -177,7 +177,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             self.enqueue_req(each.sender)
 
     def express_arrives(self, passengers: Sequence[Passenger]) -> None:
-        """Send the answers; for the express thread, at the end of each turn."""
+        """Send the answers; called from the threads of the short way, at the end of each turn."""
         for each in passengers:
             if each.answer is not None:
                 conn = each.sender
