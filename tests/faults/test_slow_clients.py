@@ -13,6 +13,8 @@ from server.connection import body_length
 from tests.support.raw_http import connect, push, read_all, statuses
 from tests.support.servers import RunningServer, running_server, wait_for
 
+pytestmark = pytest.mark.alone
+
 AT_ONCE = 50
 ROUNDS = 30
 POST = b"POST /api/best5 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
