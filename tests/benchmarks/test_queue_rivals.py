@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from importlib.util import find_spec
 
 import pytest
 
@@ -16,7 +17,10 @@ nothing_left_behind = pools.nothing_left_behind
 BRIEF = Effort(runs=1, seconds=0.1, quick=True)
 
 
-@pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not on the PATH")
+@pytest.mark.skipif(
+    shutil.which("redis-server") is None or find_spec("redis") is None,
+    reason="redis-server is not on the PATH, or the package redis not installed",
+)
 def test_ours_and_the_queues_that_are_installed_have_their_rates(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

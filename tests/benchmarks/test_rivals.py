@@ -40,6 +40,7 @@ def region() -> Iterator[SharedRegion]:
 def redis() -> Iterator[str]:
     if shutil.which("redis-server") is None:
         pytest.skip("redis-server is not on the PATH")
+    pytest.importorskip("redis", reason="the package redis is not installed")
     with redis_server() as redis:
         yield redis
 

@@ -12,7 +12,7 @@ from tools.soak.processes import Server
 from tools.soak.questions import Question
 from tools.soak.record import Record
 
-LEFT_IN_PRIVATE = {"lock", "ledger.sqlite3"}
+LEFT_IN_PRIVATE = {"lock", "ledger.sqlite3", "columns"}
 
 
 @dataclass
@@ -98,6 +98,7 @@ def _files_left(server: Server) -> int:
         if path != private and not path.match("job_id_*.json")
     ]
     strangers += [path for path in private.iterdir() if path.name not in LEFT_IN_PRIVATE]
+    strangers += [path for path in private.glob("columns/*") if path.suffix != ".columns"]
     return len(strangers) + len(list(server.temporary.iterdir()))
 
 
