@@ -29,7 +29,7 @@ OURS = "this server"
 WAITING = "this server, POST that waits"
 FIRST = "the first version's design"
 QUEUES = ("Celery", "RQ", "Huey", "RQ, SimpleWorker")
-QUICK_QUEUES = QUEUES[:3]
+QUICK_QUEUES = ("Celery", "Huey")
 GOALS = {FIRST: 5.0, "Celery": 5.0, "RQ": 5.0, "RQ, SimpleWorker": 5.0, "Huey": 2.0}
 """How many times as many jobs a second this server is meant to do."""
 

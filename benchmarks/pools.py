@@ -49,7 +49,7 @@ ABOUT_SIDES = (
     " attach the columns when they start, forked by a forkserver (loky starts its own)"
 )
 
-QUICK_STEP = 4
+QUICK_STEP = 6
 """Where it is to go quickly, only one statistic of so many is looked at."""
 
 

@@ -19,7 +19,7 @@ from server.machine import Machine
 POOL = "process pool"
 JOBS = "jobs, durability full"
 QUEUES = ("Celery", "RQ", "Huey", "RQ, SimpleWorker", "Dramatiq", "Dask")
-QUICK_QUEUES = QUEUES[:3]
+QUICK_QUEUES = ("Huey",)
 TIMES_THE_BEST = 10.0
 """How many times as many as the best queue ours are meant to do."""
 

@@ -45,7 +45,7 @@ def measure(effort: Effort) -> Iterator[Comparison]:
         workers = len(jobs.describe_pool()["workers"])
         question = str(jobs.catalogue.describe_questions()[0]["question"])
         request = HEAVY.request(
-            question=question, n_resamples=RESAMPLES // (4 if effort.quick else 1), seed=1
+            question=question, n_resamples=RESAMPLES // (20 if effort.quick else 4), seed=1
         )
         parts = len(HEAVY.plan(jobs.catalogue.table, request))
         figures = alternate(
@@ -71,7 +71,7 @@ def _tiny_jobs(jobs: Jobs, question: str, part: float, effort: Effort) -> Compar
     tiny = QuestionRequest(question)
     heavy_id = jobs.submit(HEAVY, request)
     took = []
-    for number in range(TINY_JOBS // (3 if effort.quick else 1)):
+    for number in range(TINY_JOBS // (6 if effort.quick else 1)):
         effort.tell(f"tiny job {number + 1} beside a heavy one")
         if jobs.live.get(heavy_id) is None:
             break
