@@ -99,10 +99,10 @@ class Table:
 
     def node(self, key: str, code: int, within: slice) -> int | None:
         """The node of level `key` that has `code`, among the siblings `within`; None if none."""
-        codes = self.level(key).codes[within]
-        place = int(np.searchsorted(codes, code))
-        found = place < len(codes) and codes[place] == code
-        return within.start + place if found else None
+        codes = self.level(key).codes
+        place = bisect_left(codes, code, within.start, within.stop)  # quicker than NumPy's for few
+        found = place < within.stop and codes[place] == code
+        return place if found else None
 
     def level(self, key: str) -> Level:
         """The level of the sort key `key`, one of `KEYS`."""

@@ -6,6 +6,7 @@ states, and its mean is None in answers about it alone.
 """
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 from server.stats.selection import means_by
 from server.stats.statistic import Json, QuestionRequest, StateRequest, Statistic
@@ -20,7 +21,7 @@ _STRATA = ("location", "category", "stratum")
 def _state_means(table: Table, request: QuestionRequest) -> dict[str, float]:
     """The mean of each state that has one, in the order of the states' names."""
     (codes,), means = means_by(table, request, ("location",))
-    return {table.names.location[code]: mean for code, mean in zip(codes, means, strict=True)}
+    return dict(zip(map(table.names.location.__getitem__, codes), means, strict=True))
 
 
 def _state_mean(table: Table, request: StateRequest) -> float | None:
@@ -34,12 +35,13 @@ def _global_mean(table: Table, request: QuestionRequest) -> float | None:
 
 
 def _ascending(means: dict[str, float]) -> list[tuple[str, float]]:
-    return [(state, mean) for mean, state in sorted(zip(means.values(), means, strict=True))]
+    """The lowest first; equal ones stay in the order of their names."""
+    return sorted(means.items(), key=itemgetter(1))
 
 
 def _descending(means: dict[str, float]) -> list[tuple[str, float]]:
-    turned = sorted((-mean, state) for state, mean in means.items())
-    return [(state, means[state]) for _, state in turned]
+    """The highest first; equal ones stay in the order of their names."""
+    return sorted(means.items(), key=itemgetter(1), reverse=True)
 
 
 def states_mean(table: Table, request: QuestionRequest, part: Json) -> Json:
