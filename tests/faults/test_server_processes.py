@@ -227,7 +227,7 @@ def test_more_clients_than_descriptors_cost_nobody_the_server(tmp_path: Path) ->
 
 def test_no_process_has_anything_in_the_folder_of_shared_memory(tmp_path: Path) -> None:
     with server_in(tmp_path) as server:
-        assert len(server.processes()) == 5
+        wait_for(lambda: len(server.processes()) == 5, "the loader has left")
         for pid in server.processes():
             links = [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()]
             assert not [link for link in links if link.startswith("/dev/shm/")]
