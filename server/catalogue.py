@@ -10,7 +10,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any, get_args, get_origin
 
@@ -130,6 +130,10 @@ class Catalogue:
 
     def describe_statistics(self) -> list[Json]:
         """Every statistic with its address, its sentence and its fields."""
+        return self._described_statistics
+
+    @cached_property
+    def _described_statistics(self) -> list[Json]:
         return [
             {
                 "name": each.name,

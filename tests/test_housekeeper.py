@@ -132,7 +132,8 @@ def test_the_thread_sweeps_by_itself_and_leaving_ends_it(
     with house.keeper(max_results="1"):
         house.ended_job(time.time() - 1)
         last = house.ended_job(time.time())
-        eventually(lambda: house.kept() == [last])
+        eventually(lambda: [job_id for job_id, _ in house.ledger.states(0, 10_000)] == [last])
+    assert house.kept() == [last]
     assert "housekeeper" not in {thread.name for thread in threading.enumerate()}
 
 
