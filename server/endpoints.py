@@ -42,7 +42,7 @@ from server.problems import as_problem
 from server.request_log import about_request, watch_requests
 from server.settings import Settings
 from server.stats.statistic import JobRequest, Json, Statistic
-from server.wire import MAX_BODY, RETRY_AFTER
+from server.wire import MAX_BODY, MISTAKE, RETRY_AFTER
 
 MOST_LISTED = 10_000
 """How many jobs one answer lists at most."""
@@ -339,7 +339,7 @@ def _on_error(error: Exception) -> Response:
         case _:
             where = request.method, request.path
             log.error("%s %s failed", *where, exc_info=error, extra=about_request())
-            status, body = 500, _error_body("the server has made a mistake; its log says more")
+            status, body = 500, _error_body(MISTAKE)
     answer = _answer(body, status)
     if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.INSUFFICIENT_STORAGE):
         answer.headers["Retry-After"] = str(getattr(error, "retry_after", RETRY_AFTER))

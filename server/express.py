@@ -12,9 +12,10 @@ Flask's views say what is wrong. A test holds that the answers of both ways are 
 byte for byte.
 """
 
+import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache, partial
@@ -28,16 +29,19 @@ from server.errors import SportivError
 from server.guard import Guard
 from server.jobs import Jobs
 from server.lane import Lane
+from server.logging_setup import fields
 from server.plain_request import PlainRequest, plain_request
 from server.request_log import HEADER, Exchange, note, request_id
 from server.result_store import RUNNING
 from server.settings import Settings
 from server.stats.statistic import one_part
 from server.submission import Submission
-from server.wire import HEADERS, RETRY_AFTER, SERVER
+from server.wire import HEADERS, MISTAKE, RETRY_AFTER, SERVER, error_content
 
 LONGEST_ANSWER = 64 * 1024
 """A longer result goes the long way, where at most one for each thread is in memory."""
+
+log = logging.getLogger("sportiv.http")
 
 _SAME = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
 
@@ -49,8 +53,7 @@ class Passenger:
     sender: Any
     request: PlainRequest
     begun: float
-    answer: bytes | None = None
-    error: Exception | None = None  # without either, it has to go the long way
+    answer: bytes | None = None  # at the end of its turn without one, it has to go the long way
     name: str = ""  # the request's id
     job_id: int | None = None  # of the job that has been accepted for it
     until: float = 0.0  # when it has waited for long enough, on the monotonic clock
@@ -58,7 +61,7 @@ class Passenger:
     @property
     def prefers_to_wait(self) -> bool:
         """Whether its job is accepted, and nothing has been said to it yet."""
-        return self.job_id is not None and self.answer is None and self.error is None
+        return self.job_id is not None and self.answer is None
 
 
 class Express:
@@ -126,8 +129,7 @@ class Express:
 
     def _accept_all(self, posts: list[Passenger]) -> None:
         """Each gets an id of its own; who prefers to wait for the result goes on to the reads."""
-        with _blaming(posts):
-            self._accept(posts)
+        self._accept(posts)
         waiting = [each for each in posts if each.prefers_to_wait]
         gone = [each for each in posts if not each.prefers_to_wait]
         if not self._reads.put(waiting):
@@ -147,6 +149,9 @@ class Express:
             ids = self._jobs.submit_each([job for _, job in asked]) if asked else []
         except SportivError:
             return
+        except Exception as error:  # jobs may have been accepted, so nobody may ask again
+            self._tell_mistake([each for each, _ in asked], error)
+            return
         for (each, _), each.job_id in zip(asked, ids, strict=True):
             if not each.request.headers.wait:
                 self._tell_accepted(each)
@@ -155,6 +160,12 @@ class Express:
         content = msgspec.json.encode({"job_id": each.job_id, "status": "running"})
         place = f"Location: /api/get_results/{each.job_id}\r\nRetry-After: {RETRY_AFTER}\r\n"
         self._finish(each, 202, "ACCEPTED", place, content)
+
+    def _tell_mistake(self, posts: Sequence[Passenger], error: Exception) -> None:
+        for each in posts:
+            about = fields(method="POST", path=each.request.path, request_id=each.name)
+            log.error("POST %s failed", each.request.path, exc_info=error, extra=about)
+            self._finish(each, 500, "INTERNAL SERVER ERROR", "", error_content(MISTAKE))
 
     def _submission(self, request: PlainRequest) -> Submission:
         catalogue = self._jobs.catalogue
@@ -228,23 +239,13 @@ class Express:
         )
         each.answer = head.encode() + content
         path, body = each.request.path, each.request.body
-        method, route = ("POST", path) if each.job_id else ("GET", "/api/get_results/<job_id>")
+        is_post = each.request.job is None
+        method, route = ("POST", path) if is_post else ("GET", "/api/get_results/<job_id>")
         seconds = time.perf_counter() - each.begun
         note(
             self._jobs.metrics,
             Exchange(method, path, "", body, route, each.job_id, status, each.name, seconds),
         )
-
-
-@contextmanager
-def _blaming(passengers: Sequence[Passenger]) -> Iterator[None]:
-    """Make what goes wrong the error of these: a job may be accepted, so nobody asks again."""
-    try:
-        yield
-    except Exception as error:
-        for each in passengers:
-            if each.answer is None:
-                each.error = error
 
 
 @lru_cache(maxsize=4)

@@ -1,11 +1,14 @@
 """A thread that deals with all that has come since its last turn at once."""
 
+import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+log = logging.getLogger("sportiv.http")
 
 
 def _never() -> float | None:
@@ -17,7 +20,8 @@ class Lane(Generic[T]):
     """Owns its thread, which begins with `start`. Safe for any number of threads.
 
     `turn(items)` is called from the thread, with everything that was put since the last
-    time; without anything where `seconds_to_due()` have passed before something came.
+    time; without anything where `seconds_to_due()` have passed before something came. What
+    it raises is logged, and the thread goes on.
     """
 
     def __init__(
@@ -59,4 +63,7 @@ class Lane(Generic[T]):
                 items = []
             while not self._queue.empty():
                 items += self._queue.get()
-            self._turn(items)
+            try:
+                self._turn(items)
+            except Exception:
+                log.critical("%s: a turn has failed", self._thread.name, exc_info=True)

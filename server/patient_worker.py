@@ -18,25 +18,17 @@ import selectors
 import socket
 import time
 from collections.abc import Callable, Sequence
-from http import HTTPStatus
 from typing import Any
 
 from gunicorn import http
 from gunicorn.http import wsgi
-from gunicorn.http.errors import (
-    ExpectationFailed,
-    InvalidResponseHeader,
-    InvalidResponseHeaderName,
-    LimitRequestHeaders,
-    LimitRequestLine,
-    NoMoreData,
-    ParseException,
-)
+from gunicorn.http.errors import LimitRequestHeaders, NoMoreData
 from gunicorn.workers.gthread import ThreadWorker
 
 from server.connection import Connection, Unsent
 from server.express import Express, Passenger
-from server.wire import HEADERS, MAX_BODY, MAX_HEAD, SERVER, error_content
+from server.refusal import refusal
+from server.wire import MAX_BODY, MAX_HEAD, SERVER
 
 RECEIVE_SECONDS = 10.0
 """How long a request may take to arrive, where no setting says otherwise."""
@@ -56,14 +48,6 @@ MOST_UNSENT = 64 * 2**20
 
 _CHUNK = 64 * 1024
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_STATUS = {
-    LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
-    LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-    ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
-    InvalidResponseHeader: HTTPStatus.INTERNAL_SERVER_ERROR,
-    InvalidResponseHeaderName: HTTPStatus.INTERNAL_SERVER_ERROR,
-}
-
 log = logging.getLogger("sportiv.http")
 
 
@@ -188,9 +172,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
 
     def _go_on(self, passengers: Sequence[Passenger]) -> None:
         for each in passengers:
-            if each.error is not None:
-                self._refuse(each.sender, each.error)
-            elif each.answer is None:
+            if each.answer is None:
                 self.enqueue_req(each.sender)
             else:
                 each.sender.reusable = True
@@ -329,25 +311,4 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
 
     def handle_error(self, request: Any, client: Unsent, address: Any, error: Exception) -> None:
         """Answer what never reached the application, in the shape that all errors have."""
-        if isinstance(error, TimeoutError):
-            status = HTTPStatus.REQUEST_TIMEOUT
-        elif isinstance(error, ParseException):
-            status = _STATUS.get(type(error), HTTPStatus.BAD_REQUEST)
-        else:
-            status = HTTPStatus.INTERNAL_SERVER_ERROR
-        if status < 500:
-            reason = str(error)
-            log.warning("no proper request: %s -> %d", reason, status)
-        else:
-            reason = "the server has made a mistake; its log says more"
-            log.error("a request failed", exc_info=error)
-        content = error_content(reason)
-        lines = [
-            f"HTTP/1.1 {status} {status.phrase}",
-            f"Server: {SERVER}",
-            "Connection: close",
-            "Content-Type: application/json",
-            f"Content-Length: {len(content)}",
-            *(f"{name}: {value}" for name, value in HEADERS.items()),
-        ]
-        client.content[:] = "\r\n".join([*lines, "", ""]).encode() + content
+        client.content[:] = refusal(error)

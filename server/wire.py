@@ -17,6 +17,9 @@ SERVER = "sportiv"
 RETRY_AFTER = "1"
 """Seconds after which a client that was told to wait may try again."""
 
+MISTAKE = "the server has made a mistake; its log says more"
+"""The reason in the answer to a request that has failed for none of the client's making."""
+
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",

@@ -35,7 +35,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "metrics admission live_jobs intake job_view jobs answers",
         (
             "guard problems http_input endpoints request_log routes openapi docs_page documents"
-            " express patient_worker runtime"
+            " express refusal patient_worker runtime"
         ),
         "wsgi",
     )
@@ -150,7 +150,7 @@ USERS: dict[str, set[str]] = {
     "prometheus_client": {"server.metrics"},
     "multiprocessing": set(),
     "pickle": set(),
-    "gunicorn": {"server.patient_worker"},
+    "gunicorn": {"server.patient_worker", "server.refusal"},
     "requests": set(),
     "pandas": set(),
     "tests": set(),
