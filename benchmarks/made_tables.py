@@ -5,10 +5,12 @@ of each group, so that all tables have the same groups, then those that a seeded
 So the texts are as long as in the survey.
 """
 
+import time
 from pathlib import Path
 
 import numpy as np
 
+from server.column_source import SETTLED_SECONDS, Source
 from server.settings import ROOT
 
 FOLDER = Path(__file__).parent / ".tables"
@@ -20,12 +22,14 @@ _BATCH = 1_000_000
 
 
 def made_table(rows: int) -> Path:
-    """A CSV file with this many rows that have a value."""
+    """A CSV file with this many rows that have a value, old enough for its columns to be kept."""
     path = FOLDER / f"{rows}.csv"
     if not path.exists():
         FOLDER.mkdir(exist_ok=True)
         _write(path.with_suffix(".tmp"), rows)
         path.with_suffix(".tmp").rename(path)
+    while not Source.of(path, DESCRIPTION).settled:
+        time.sleep(SETTLED_SECONDS / 10)
     return path
 
 

@@ -1,8 +1,10 @@
 """Servers under measurement: each a process of its own, on a port of the loopback interface."""
 
+import atexit
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -20,6 +23,22 @@ from server.settings import ROOT
 START_SECONDS = 60.0
 END_SECONDS = 30.0
 GUNICORN = str(Path(sys.executable).with_name("gunicorn"))
+
+
+@cache
+def _scratch() -> str:
+    folder = tempfile.mkdtemp(prefix="sportiv-bench-", dir=ROOT)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def new_folder() -> str:
+    """A folder on the disk of the checkout, which is removed when this process ends.
+
+    Not before: where thousands of files have just been removed, others are created slowly,
+    and whoever is measured next would pay for it.
+    """
+    return tempfile.mkdtemp(dir=_scratch())
 
 
 def free_port() -> int:
@@ -97,17 +116,16 @@ def sportiv_server(**settings: str) -> Iterator[int]:
     Settings by their names without the prefix. However many jobs may wait, so that no load
     is refused.
     """
-    port = free_port()
-    with tempfile.TemporaryDirectory(prefix="sportiv-bench-", dir=ROOT) as folder:
-        fixed = {
-            "bind": f"127.0.0.1:{port}",
-            "results_dir": f"{folder}/results",
-            "log_dir": f"{folder}/logs",
-            "max_queued": "1000000",
-        }
-        environment = {f"SPORTIV_{name.upper()}": each for name, each in (fixed | settings).items()}
-        with serving([GUNICORN, "-c", "gunicorn.conf.py"], port, "/healthz", environment):
-            yield port
+    port, folder = free_port(), new_folder()
+    fixed = {
+        "bind": f"127.0.0.1:{port}",
+        "results_dir": f"{folder}/results",
+        "log_dir": f"{folder}/logs",
+        "max_queued": "1000000",
+    }
+    environment = {f"SPORTIV_{name.upper()}": each for name, each in (fixed | settings).items()}
+    with serving([GUNICORN, "-c", "gunicorn.conf.py"], port, "/healthz", environment):
+        yield port
 
 
 @contextmanager
@@ -143,8 +161,7 @@ def _unfinished(port: int) -> int:
 def first_version_server(data: Path, dataset: Path) -> Iterator[int]:
     """The design of the first version (`benchmarks.rivals.first_version`); its port."""
     port = free_port()
-    with tempfile.TemporaryDirectory(prefix="sportiv-bench-", dir=ROOT) as folder:
-        arguments = str(port), str(data), str(dataset), folder
-        command = [sys.executable, "-m", "benchmarks.rivals.first_version", *arguments]
-        with serving(command, port, "/"):
-            yield port
+    arguments = str(port), str(data), str(dataset), new_folder()
+    command = [sys.executable, "-m", "benchmarks.rivals.first_version", *arguments]
+    with serving(command, port, "/"):
+        yield port

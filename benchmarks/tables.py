@@ -81,14 +81,27 @@ def _loading(rows: list[int], effort: Effort) -> Iterator[Comparison]:
         if many >= MIDDLE:
             goals += _loading_goals(many, medians)
             often = [OURS, CACHED, _fastest(medians)]
-    note = f"The import of the library is included; {OURS} also sorts the rows and builds the sums."
-    yield Comparison(
-        *("table-load", "A CSV file loaded by a fresh process", "s"),
-        *(tuple(seconds), tuple(goals), Chart.LINES, "rows", (note,)),
+    notes = (
+        f"the import of the library is included; {OURS} also sorts the rows and builds the sums",
+        "what has no range was loaded once",
     )
     yield Comparison(
-        *("table-load-memory", "The peak of memory while it is loaded", "MiB"),
-        *(tuple(memory), (), Chart.LINES, "rows"),
+        "table-load",
+        "A CSV file loaded by a fresh process",
+        "s",
+        tuple(seconds),
+        tuple(goals),
+        chart=Chart.LINES,
+        axis="rows",
+        notes=notes,
+    )
+    yield Comparison(
+        "table-load-memory",
+        "The peak of memory while it is loaded",
+        "MiB",
+        tuple(memory),
+        chart=Chart.LINES,
+        axis="rows",
     )
 
 
@@ -139,9 +152,13 @@ def _statistics(rows: list[int], effort: Effort) -> Iterator[Comparison]:
     ours = [each.median for each in means if each.name == "this server"]
     words = f"this server, {rows[-1]:,} against {rows[0]:,} rows"
     yield Comparison(
-        *("group-sums", "The nine statistics of group sums, the mean of the nine", "µs"),
-        *(tuple(means), (Goal(words, ours[-1] / ours[0], at_most=1.2), *goals)),
-        *(Chart.LINES, "rows"),
+        "group-sums",
+        "The nine statistics of group sums, the mean of the nine",
+        "µs",
+        tuple(means),
+        (Goal(words, ours[-1] / ours[0], at_most=1.2), *goals),
+        chart=Chart.LINES,
+        axis="rows",
     )
 
 
@@ -225,8 +242,13 @@ def _workers(rows: list[int], effort: Effort) -> Comparison:
         figures.append(Figure("one worker", own, many))
     worst = max(each.median for each in figures)
     return Comparison(
-        *("worker-memory", "Memory that is a worker's own, just started", "MiB", tuple(figures)),
-        *((Goal("the largest against 15 MiB", worst / 15, at_most=1.0),), Chart.LINES, "rows"),
+        "worker-memory",
+        "Memory that is a worker's own, just started",
+        "MiB",
+        tuple(figures),
+        (Goal("the largest against 15 MiB", worst / 15, at_most=1.0),),
+        chart=Chart.LINES,
+        axis="rows",
     )
 
 
@@ -245,7 +267,10 @@ def _attaching(effort: Effort) -> Comparison:
         figures = alternate({"attaching": lambda: _milliseconds(region.fd)}, effort)
         grown = (_private(os.getpid()) - before) / MIB
     return Comparison(
-        *("attaching", "Attaching to a table of 200 MB", "ms", tuple(figures)),
+        "attaching",
+        "Attaching to a table of 200 MB",
+        "ms",
+        tuple(figures),
         (
             Goal("against 1 ms", figures[0].median, at_most=1.0),
             Goal("MiB of the process's own", grown, at_most=1.0),
