@@ -20,7 +20,15 @@ from pathlib import Path
 import pytest
 
 from server.folder_lock import holding_folder
-from tests.support.servers import FOR_TESTS, Answer, RunningServer, running_server, wait_for
+from tests.support.servers import (
+    FOR_TESTS,
+    Answer,
+    RunningServer,
+    in_threads,
+    running_server,
+    serving_pid,
+    wait_for,
+)
 
 SOON = 10.0
 """Seconds for what takes two or three on a quiet machine."""
@@ -53,9 +61,9 @@ def server_in(folder: Path, wait: bool = True, **settings: str) -> Iterator[Runn
 def posting(server: RunningServer, clients: int = 4) -> Iterator[dict[int, int]]:
     """Clients that post jobs without a pause, whatever happens; each accepted id and its value."""
     accepted: dict[int, int] = {}
-    values, left = count(), threading.Event()
+    values = count()
 
-    def post() -> None:
+    def post(left: threading.Event) -> None:
         while not left.is_set():
             value = next(values)
             try:
@@ -66,15 +74,8 @@ def posting(server: RunningServer, clients: int = 4) -> Iterator[dict[int, int]]
                 if answer.status == 202:
                     accepted[answer.json["job_id"]] = value
 
-    threads = [threading.Thread(target=post) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
-    try:
+    with in_threads(post, clients):
         yield accepted
-    finally:
-        left.set()
-        for thread in threads:
-            thread.join()
 
 
 @contextmanager
@@ -86,11 +87,6 @@ def slow_clients(server: RunningServer) -> Iterator[None]:
             client = opened.enter_context(socket.create_connection(("127.0.0.1", server.port)))
             client.sendall(words)
         yield
-
-
-def serving_pid(server: RunningServer) -> int:
-    """The pid of gunicorn's worker; it holds the results folder."""
-    return int(wait_for((server.results / ".ledger" / "lock").read_text, "the folder is held"))
 
 
 def wait_for_more(accepted: dict[int, int]) -> None:

@@ -17,7 +17,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.raw_http import connect, push
-from tests.support.servers import FOR_TESTS, RunningServer, running_server, wait_for
+from tests.support.servers import (
+    FOR_TESTS,
+    RunningServer,
+    in_threads,
+    running_server,
+    serving_pid,
+    wait_for,
+)
 
 
 def get(job_id: int) -> bytes:
@@ -28,12 +35,6 @@ def post(value: int) -> bytes:
     body = b'{"value":%d}' % value
     head = b"POST /api/echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
-
-
-def serving_pid(server: RunningServer) -> int:
-    """The pid of gunicorn's worker."""
-    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
-    return int(wait_for(lambda: children.read_text().split(), "there is a worker")[0])
 
 
 def in_kib(server: RunningServer, what: str) -> int:
@@ -61,9 +62,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 def posting(server: RunningServer, clients: int = 8) -> Iterator[dict[int, int]]:
     """Kept connections that post without a pause, each accepted id and its value."""
     accepted: dict[int, int] = {}
-    values, left = count(), threading.Event()
+    values = count()
 
-    def post_on(client: socket.socket) -> None:
+    def post_on(client: socket.socket, left: threading.Event) -> None:
         while not left.is_set():
             value = next(values)
             client.sendall(post(value))
@@ -72,23 +73,16 @@ def posting(server: RunningServer, clients: int = 8) -> Iterator[dict[int, int]]
                 return
             accepted[json.loads(answer.partition(b"\r\n\r\n")[2])["job_id"]] = value
 
-    def keep_posting() -> None:
+    def keep_posting(left: threading.Event) -> None:
         while not left.wait(0.01):
             with (
                 suppress(OSError),
                 socket.create_connection(("127.0.0.1", server.port), 30) as client,
             ):
-                post_on(client)
+                post_on(client, left)
 
-    threads = [threading.Thread(target=keep_posting) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
-    try:
+    with in_threads(keep_posting, clients):
         yield accepted
-    finally:
-        left.set()
-        for thread in threads:
-            thread.join()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])

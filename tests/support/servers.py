@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,21 @@ def wait_for(condition: Callable[[], T], what: str, seconds: float = 30.0) -> T:
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         time.sleep(0.01)
     return value
+
+
+@contextmanager
+def in_threads(work: Callable[[threading.Event], None], threads: int) -> Iterator[None]:
+    """Have `work(left)` done by so many threads; `left` is set when this is left, and they end."""
+    left = threading.Event()
+    started = [threading.Thread(target=work, args=(left,)) for _ in range(threads)]
+    for thread in started:
+        thread.start()
+    try:
+        yield
+    finally:
+        left.set()
+        for thread in started:
+            thread.join()
 
 
 def free_port() -> int:
@@ -211,3 +227,8 @@ def _group(pid: int) -> int:
     except OSError:
         return 0
     return 0 if fields[0] == "Z" else int(fields[2])
+
+
+def serving_pid(server: RunningServer) -> int:
+    """The pid of gunicorn's worker; it holds the results folder."""
+    return int(wait_for((server.results / ".ledger" / "lock").read_text, "the folder is held"))
