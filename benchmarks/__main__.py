@@ -40,7 +40,7 @@ LEFT_OUT = frozenset({"http_clients", "ended_jobs"})
 def main(names: list[str]) -> None:
     """Run the benchmarks named, or all."""
     quick = bool(os.environ.get("QUICK"))
-    facts = machine_facts() | {"command": _command(quick), "load before": load()}
+    facts = machine_facts() | {"command": _command(names, quick), "load before": load()}
     every = [name for name in BENCHMARKS if not (quick and name in LEFT_OUT)]
     sections = list(_sections(names or every, quick))
     report = Report(facts | {"load after": load()}, tuple(sections))
@@ -71,8 +71,9 @@ def _sections(names: list[str], quick: bool) -> Iterator[Section]:
             yield Section(name, BENCHMARKS[name], tuple(comparisons), why, seconds)
 
 
-def _command(quick: bool) -> str:
-    return f"{'QUICK=1 ' if quick else ''}make bench"
+def _command(names: list[str], quick: bool) -> str:
+    command = " ".join(["python -m benchmarks", *names]) if names else "make bench"
+    return f"QUICK=1 {command}" if quick else command
 
 
 if __name__ == "__main__":

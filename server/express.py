@@ -2,17 +2,19 @@
 
     POST ─▶ posts: one commit for all ──────────────▶ 202
                      └── prefers to wait ─▶ reads ──▶ 200, when its job has ended
-    GET of a result ────────────────────▶ reads ────▶ 200
+    GET of a result ────────────────────▶ reads ────▶ 200, a little later where its job is
+                                                      likely to end meanwhile
 
 A request that gets there is plain (see `plain_request`) and gives no reason for an error.
 All that have come while a thread was at its last turn share a turn, and the jobs among
-them one commit. Who prefers to wait for a job's result keeps no thread meanwhile. What is
-the least unusual, or goes wrong before it has had an effect, is sent the long way: only
+them one commit. Who waits for a job's result keeps no thread meanwhile. What is the least
+unusual, or goes wrong before it has had an effect, is sent the long way: only
 Flask's views say what is wrong. A test holds that the answers of both ways are the same,
 byte for byte.
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -41,6 +43,9 @@ from server.wire import HEADERS, MISTAKE, RETRY_AFTER, SERVER, error_content
 LONGEST_ANSWER = 64 * 1024
 """A longer result goes the long way, where at most one for each thread is in memory."""
 
+PATIENCE = 0.005
+"""How many seconds a GET waits for a job of one part: most end sooner than they are asked for."""
+
 log = logging.getLogger("sportiv.http")
 
 _SAME = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
@@ -63,6 +68,13 @@ class Passenger:
         """Whether its job is accepted, and nothing has been said to it yet."""
         return self.job_id is not None and self.answer is None
 
+    @property
+    def job(self) -> int:
+        """The id of the job that it is about: its own, or the one whose result it asks for."""
+        job = self.request.job if self.job_id is None else self.job_id
+        assert job is not None
+        return job
+
 
 class Express:
     """Owns the express threads. A context manager: leaving it waits for the turns of all it took.
@@ -77,9 +89,12 @@ class Express:
         self._guard = Guard(settings)
         self._arrive = arrive
         self._posts: Lane[Passenger] = Lane("express-posts", self._accept_all)
-        self._reads: Lane[Passenger] = Lane("express-reads", self._read_all, self._seconds_to_due)
+        self._reads: Lane[Passenger | int] = Lane(  # an int is the id of a job that has ended
+            "express-reads", self._read_all, self._seconds_to_due
+        )
         # The thread of `_reads` only.
-        self._waiting: dict[int, Passenger] = {}  # by the id of the job that each waits for
+        self._waiting: dict[int, list[Passenger]] = {}  # by the id of the job they wait for
+        self._watched: set[int] = set()  # jobs that will be put into `_reads` when they end
         self._until: list[tuple[float, int]] = []  # a heap of (until when, job id)
 
     def __enter__(self) -> Self:
@@ -95,9 +110,10 @@ class Express:
     ) -> None:
         self._posts.close()
         self._reads.close()
-        for each in self._waiting.values():
-            self._tell_accepted(each)
-        self._let_go(list(self._waiting.values()))
+        left = [each for waiting in self._waiting.values() for each in waiting]
+        for each in left:
+            self._answer_who_waited(each)
+        self._let_go(left)
 
     # -- for whoever receives requests ------------------------------------------------
 
@@ -174,52 +190,69 @@ class Express:
 
     # -- the thread of those who ask for a result -------------------------------------
 
-    def _read_all(self, passengers: list[Passenger]) -> None:
+    def _read_all(self, arrived: list[Passenger | int]) -> None:
         """Answer who asks, whose job has ended, and who has waited for long enough."""
         gone = []
-        for each in passengers:
-            if each.job_id is None:
-                self._read(each)
-                gone.append(each)
-            elif each.until:
-                gone += self._waited(each.job_id)
+        for each in arrived:
+            if isinstance(each, int):
+                self._watched.discard(each)
+                gone += self._waited(each)
+            elif each.prefers_to_wait:
+                self._let_wait(each, each.request.headers.wait)
+            elif self._read(each) == RUNNING:
+                self._let_wait(each, PATIENCE)
             else:
-                self._let_wait(each, each.job_id)
-        while self._until and self._until[0][0] <= time.monotonic():
-            gone += self._waited(heappop(self._until)[1])
+                gone.append(each)
+        now = time.monotonic()
+        while self._until and self._until[0][0] <= now:
+            gone += self._waited(heappop(self._until)[1], now)
         self._let_go(gone)
 
-    def _read(self, each: Passenger) -> None:
-        assert each.request.job is not None
+    def _read(self, each: Passenger) -> bytes | None:
+        """The content that answers the request for a result; None where it has to go the long way.
+
+        It is an answer already, but where the job has not ended.
+        """
         with suppress(Exception):  # the long way will meet it too, and tell
             each.name = request_id(each.request.headers.request_id)
-            content = self._jobs.result(each.request.job, LONGEST_ANSWER)
-            self._finish(each, 200, "OK", "", content)
+            content = self._jobs.result(each.job, LONGEST_ANSWER)
+            if content != RUNNING:
+                self._finish(each, 200, "OK", "", content)
+            return content
+        return None
 
-    def _let_wait(self, each: Passenger, job_id: int) -> None:
-        each.until = time.monotonic() + each.request.headers.wait
-        self._waiting[job_id] = each
-        heappush(self._until, (each.until, job_id))
-        self._jobs.when_ended(job_id, partial(self._reads.put, [each]))
+    def _let_wait(self, each: Passenger, seconds: float) -> None:
+        each.until = time.monotonic() + seconds
+        self._waiting.setdefault(each.job, []).append(each)
+        heappush(self._until, (each.until, each.job))
+        if each.job not in self._watched:
+            self._watched.add(each.job)
+            self._jobs.when_ended(each.job, partial(self._reads.put, [each.job]))
 
-    def _waited(self, job_id: int) -> list[Passenger]:
-        """Answer who waits for the job, if anybody still does."""
-        each = self._waiting.pop(job_id, None)
-        if each is None:
-            return []
-        self._answer_who_waited(each, job_id)
-        return [each]
+    def _waited(self, job: int, now: float = math.inf) -> list[Passenger]:
+        """Answer who waits for the job until `now` or less."""
+        waiting = self._waiting.pop(job, [])
+        gone = [each for each in waiting if each.until <= now]
+        if left := [each for each in waiting if each.until > now]:
+            self._waiting[job] = left
+        for each in gone:
+            self._answer_who_waited(each)
+        return gone
 
-    def _answer_who_waited(self, each: Passenger, job_id: int) -> None:
+    def _answer_who_waited(self, each: Passenger) -> None:
         """With the result, or with where it can be read later."""
+        if not each.prefers_to_wait:
+            if self._read(each) == RUNNING:
+                self._finish(each, 200, "OK", "", RUNNING)
+            return
         try:
-            content = self._jobs.result(job_id, LONGEST_ANSWER)
+            content = self._jobs.result(each.job, LONGEST_ANSWER)
         except Exception:  # whoever reads it later is told
             content = RUNNING
         if content == RUNNING:
             self._tell_accepted(each)
         else:
-            place = f"Location: /api/get_results/{job_id}\r\n"
+            place = f"Location: /api/get_results/{each.job}\r\n"
             applied = f"Preference-Applied: wait={each.request.headers.wait}\r\n"
             self._finish(each, 200, "OK", place + applied, content)
 

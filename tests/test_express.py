@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from server import express
 from server.express import LONGEST_ANSWER, Express, Passenger
 from server.jobs import Jobs
 from server.settings import Settings
@@ -162,6 +163,45 @@ def test_leaving_answers_whoever_waits(tmp_path: Path) -> None:
         gate.touch()
 
 
+def test_readers_of_a_job_that_ends_soon_get_its_result(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(express, "PATIENCE", SECONDS)
+    gate = tmp_path / "gate"
+    assert line.submitted(waiting_post(gate, b"")) == 1
+    readers = [line.passenger(get(1)), line.passenger(get(1))]
+    assert not line.express.take(readers)
+    assert answered(*line.ride(post("echo"))) == (202, {"job_id": 2, "status": "running"})
+    gate.touch()
+    assert set(line.station.arrived(2)) == set(readers)
+    assert [answered(each) for each in readers] == [(200, {"status": "done", "data": 3})] * 2
+
+
+def test_readers_of_a_job_that_does_not_end_soon_are_told_so(line: Line, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    assert line.submitted(waiting_post(gate, b"")) == 1
+    for _ in range(2):
+        (reader,) = line.ride(get(1))
+        assert answered(reader) == (200, {"status": "running"})
+    gate.touch()
+    assert line.jobs.wait(1, SECONDS)
+    assert answered(*line.ride(get(1))) == (200, {"status": "done", "data": 3})
+
+
+def test_leaving_answers_readers_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(express, "PATIENCE", SECONDS)
+    gate = tmp_path / "gate"
+    with service(tmp_path) as jobs:
+        line = Line(jobs)
+        with line.express:
+            assert line.submitted(waiting_post(gate, b"")) == 1
+            reader = line.passenger(get(1))
+            assert not line.express.take([reader])
+        assert line.station.arrived(1) == [reader]
+        assert answered(reader) == (200, {"status": "running"})
+        gate.touch()
+
+
 # -- who may ride ---------------------------------------------------------------------
 
 
@@ -287,7 +327,8 @@ def test_a_damaged_result_runs_again_and_a_vanished_one_goes_the_long_way(
     (tmp_path / f"job_id_{damaged}.json").write_bytes(b'{"status":"do')
     (tmp_path / f"job_id_{gone}.json").unlink()
     one, other = line.ride(get(damaged), get(gone))
-    assert answered(one) == (200, {"status": "running"})
+    again = {"status": "done", "data": 1}
+    assert answered(one) in ((200, {"status": "running"}), (200, again))  # within its patience
     assert goes_the_long_way(other)
     eventually(lambda: line.jobs.result(damaged) == b'{"status":"done","data":1}')
 
