@@ -4,16 +4,27 @@ A field of `Settings` carries the variable's name, its default, its parser and i
 sentence; the documentation page is made from the same fields.
 """
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from server.errors import SettingError
 from server.machine import Machine
 from server.reach import Secret
+from server.variable import (
+    Address,
+    Variable,
+    address,
+    flag,
+    path,
+    path_or_none,
+    seconds,
+    seconds_or_none,
+    setting,
+    size,
+    whole,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 """The folder beside which `results/`, `logs/` and `data/` lie by default."""
@@ -40,123 +51,9 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where the server listens."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """One environment variable: how to read it, and what a person needs to know of it.
-
-    `older` is a variable that is taken where this one is not set. `parse` raises ValueError
-    for a text that is not `allowed`. Where the default depends on the machine, `preset`
-    makes it and `default` says in words what it is. No message shows the text of a `secret`.
-    """
-
-    name: str
-    default: str
-    allowed: str
-    about: str
-    parse: Callable[[str], Any]
-    preset: Callable[[], Any] | None = None
-    older: str | None = None
-    secret: bool = False
-
-    def read(self, environment: Mapping[str, str]) -> Any:
-        """The variable's value; an empty one counts as not set."""
-        names = [name for name in (self.name, self.older) if name and environment.get(name)]
-        if not names:
-            return self.preset() if self.preset else self.parse(self.default)
-        text = environment[names[0]]
-        try:
-            return self.parse(text)
-        except ValueError:
-            shown = "(hidden)" if self.secret else text
-            raise SettingError(names[0], shown, self.allowed) from None
-
-
-def _address(text: str) -> Address:
-    host, colon, port = text.strip().rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not (colon and host and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise ValueError(text)
-    return Address(host, int(port))
-
-
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        number = int(text)
-        if not least <= number <= most:
-            raise ValueError(text)
-        return number
-
-    return parse
-
-
-def _seconds(least: float, most: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        number = float(text)
-        if not least <= number <= most:
-            raise ValueError(text)
-        return number
-
-    return parse
-
-
-def _seconds_or_none(least: float, most: float) -> Callable[[str], float]:
-    """As `_seconds`, but 0 stands for no bound: infinity."""
-    bounded = _seconds(least, most)
-    return lambda text: math.inf if float(text) == 0 else bounded(text)
-
-
-def _size(least: int) -> Callable[[str], int]:
-    """A size in bytes, or with K, M or G behind it in powers of 1024."""
-
-    def parse(text: str) -> int:
-        text = text.strip().upper()
-        exponent = "KMG".find(text[-1:]) + 1
-        digits = text[:-1] if exponent else text
-        if not (digits.isascii() and digits.isdigit()):
-            raise ValueError(text)
-        number = int(digits) << 10 * exponent
-        if not least <= number < 2**62:
-            raise ValueError(text)
-        return number
-
-    return parse
-
-
-def _flag(text: str) -> bool:
-    values = dict.fromkeys(("1", "true", "yes", "on"), True)
-    values |= dict.fromkeys(("0", "false", "no", "off"), False)
-    if text.lower() not in values:
-        raise ValueError(text)
-    return values[text.lower()]
-
-
-def _path(text: str) -> Path:
-    try:
-        text.encode()  # ValueError: a name that is no text could not be told to other processes
-        return Path(text).expanduser().absolute()
-    except RuntimeError as error:  # the home of a user that there is not
-        raise ValueError(text) from error
-
-
-def _path_or_none(text: str) -> Path | None:
-    """As `_path`, but 0 stands for none."""
-    return None if text == "0" else _path(text)
-
-
-def _beside(path: str) -> Callable[[], Path]:
-    """A default: `path` in the project's own folder."""
-    return lambda: ROOT / path
+def _beside(name: str) -> Callable[[], Path]:
+    """A default: `name` in the project's own folder."""
+    return lambda: ROOT / name
 
 
 def _table() -> Path:
@@ -165,22 +62,18 @@ def _table() -> Path:
     return downloaded if downloaded.exists() else ROOT / "data" / "sample.csv.gz"
 
 
-def _setting(name: str, **variable: Any) -> Any:
-    return field(metadata={"variable": Variable(name, **variable)})
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """How this server runs."""
 
-    bind: Address = _setting(
+    bind: Address = setting(
         "SPORTIV_BIND",
         default="127.0.0.1:5000",
         allowed="host:port, such as 127.0.0.1:5000",
         about="Where the server listens.",
-        parse=_address,
+        parse=address,
     )
-    token: Secret | None = _setting(
+    token: Secret | None = setting(
         "SPORTIV_TOKEN",
         default="none",
         allowed="at least 16 characters of ASCII without spaces",
@@ -190,174 +83,174 @@ class Settings:
         preset=lambda: None,
         secret=True,
     )
-    open_reads: bool = _setting(
+    open_reads: bool = setting(
         "SPORTIV_OPEN_READS",
         default="0",
         allowed="1 or 0",
         about="Whether calls that change nothing need no token where one is set. `/healthz` and "
         "`/readyz` never need one.",
-        parse=_flag,
+        parse=flag,
     )
-    data: Path = _setting(
+    data: Path = setting(
         "SPORTIV_DATA",
         default="what `make data` has downloaded, else data/sample.csv.gz",
         allowed="the path of a CSV file, gzipped or not, or of a Parquet file",
         about="The table.",
-        parse=_path,
+        parse=path,
         preset=_table,
     )
-    dataset: Path = _setting(
+    dataset: Path = setting(
         "SPORTIV_DATASET",
         default="data/cdc_brfss.toml, beside gunicorn.conf.py",
         allowed="the path of a dataset description (TOML)",
         about="Which columns of the table play which part.",
-        parse=_path,
+        parse=path,
         preset=_beside("data/cdc_brfss.toml"),
     )
-    results_dir: Path = _setting(
+    results_dir: Path = setting(
         "SPORTIV_RESULTS_DIR",
         default="results, beside gunicorn.conf.py",
         allowed="the path of a folder",
         about="Where each job has its JSON file, and the ledger its folder.",
-        parse=_path,
+        parse=path,
         preset=_beside("results"),
     )
-    column_cache: Path | None = _setting(
+    column_cache: Path | None = setting(
         "SPORTIV_COLUMN_CACHE",
         default="columns, in the server's own folder among the results",
         allowed="the path of a folder, or 0 for none",
         about="Where the columns of the tables that were loaded last are kept, so that an "
         "unchanged table is ready at once at the next start.",
-        parse=_path_or_none,
+        parse=path_or_none,
         preset=lambda: Path("columns"),  # from the server's own folder
     )
-    log_dir: Path = _setting(
+    log_dir: Path = setting(
         "SPORTIV_LOG_DIR",
         default="logs, beside gunicorn.conf.py",
         allowed="the path of a folder",
         about="Where the log files lie.",
-        parse=_path,
+        parse=path,
         preset=_beside("logs"),
     )
-    log_keep: bool = _setting(
+    log_keep: bool = setting(
         "SPORTIV_LOG_KEEP",
         default="0",
         allowed="1 or 0",
         about="Whether a start goes on in the old log instead of beginning a new one.",
-        parse=_flag,
+        parse=flag,
     )
-    log_format: LogFormat = _setting(
+    log_format: LogFormat = setting(
         "SPORTIV_LOG_FORMAT",
         default="text",
         allowed="text or json",
         about="Whether a line of the log is text, or a JSON object with the same and more fields.",
         parse=LogFormat,
     )
-    workers: int = _setting(
+    workers: int = setting(
         "SPORTIV_WORKERS",
         default="one per core that the server may use",
         older="TP_NUM_OF_THREADS",
         allowed="a whole number from 1 to 1024",
         about="How many workers compute.",
-        parse=_whole(1, 1024),
+        parse=whole(1, 1024),
         preset=lambda: Machine().cores(),
     )
-    backend: Backend = _setting(
+    backend: Backend = setting(
         "SPORTIV_BACKEND",
         default="process",
         allowed="process or thread",
         about="Whether the workers are processes or threads.",
         parse=Backend,
     )
-    threads: int = _setting(
+    threads: int = setting(
         "SPORTIV_THREADS",
         default="16",
         allowed="a whole number from 1 to 256",
         about="How many HTTP requests are dealt with at a time.",
-        parse=_whole(1, 256),
+        parse=whole(1, 256),
     )
-    receive_timeout: float = _setting(
+    receive_timeout: float = setting(
         "SPORTIV_RECEIVE_TIMEOUT",
         default="10",
         allowed="seconds, from 0.1 to 3600",
         about="How long a request may take to arrive, in seconds, from its first byte to its last.",
-        parse=_seconds(0.1, 3600),
+        parse=seconds(0.1, 3600),
     )
-    max_queued: int = _setting(
+    max_queued: int = setting(
         "SPORTIV_MAX_QUEUED",
         default="10000",
         allowed="a whole number from 1 to 1000000",
         about="How many jobs may wait or run before the server answers 503.",
-        parse=_whole(1, 1_000_000),
+        parse=whole(1, 1_000_000),
     )
-    job_timeout: float = _setting(
+    job_timeout: float = setting(
         "SPORTIV_JOB_TIMEOUT",
         default="300",
         allowed="seconds, from 0.01 to 86400",
         about="How long a job may take, in seconds, from when its first task begins; then it "
         "fails, and whoever computes for it is killed.",
-        parse=_seconds(0.01, 86_400),
+        parse=seconds(0.01, 86_400),
     )
-    max_attempts: int = _setting(
+    max_attempts: int = setting(
         "SPORTIV_MAX_ATTEMPTS",
         default="3",
         allowed="a whole number from 1 to 100",
         about="How many workers a task may cost before its job fails.",
-        parse=_whole(1, 100),
+        parse=whole(1, 100),
     )
-    worker_memory: int = _setting(
+    worker_memory: int = setting(
         "SPORTIV_WORKER_MEMORY",
         default="1G",
         allowed="a size such as 512M or 2G, at least 16M",
         about="How much memory a worker process may take for its tasks, beyond what it has at its "
         "start; a job that needs more fails. The shared table does not count.",
-        parse=_size(16 * 2**20),
+        parse=size(16 * 2**20),
     )
-    worker_max_tasks: int = _setting(
+    worker_max_tasks: int = setting(
         "SPORTIV_WORKER_MAX_TASKS",
         default="100000",
         allowed="a whole number from 0 to 1000000000",
         about="After how many tasks a worker process is replaced by a new one; 0: never for that.",
-        parse=_whole(0, 10**9),
+        parse=whole(0, 10**9),
     )
-    durability: Durability = _setting(
+    durability: Durability = setting(
         "SPORTIV_DURABILITY",
         default="full",
         allowed="full or process",
         about="Whether an accepted job survives loss of power, or only killed processes.",
         parse=Durability,
     )
-    drain_timeout: float = _setting(
+    drain_timeout: float = setting(
         "SPORTIV_DRAIN_TIMEOUT",
         default="30",
         allowed="seconds, from 0 to 3600",
         about="How long SIGTERM waits for accepted jobs, in seconds; the rest run at the "
         "next start.",
-        parse=_seconds(0, 3600),
+        parse=seconds(0, 3600),
     )
 
-    cache: bool = _setting(
+    cache: bool = setting(
         "SPORTIV_CACHE",
         default="1",
         allowed="1 or 0",
         about="Whether a question that was answered before, on the same data, is given that answer "
         "again. One about a random method is only where it comes with a seed.",
-        parse=_flag,
+        parse=flag,
     )
-    result_ttl: float = _setting(
+    result_ttl: float = setting(
         "SPORTIV_RESULT_TTL",
         default="604800",
         allowed="seconds, from 1 to 3153600000, or 0",
         about="How long a job that has ended is kept, in seconds: its result and its record. "
         "0: for ever.",
-        parse=_seconds_or_none(1, 3_153_600_000),
+        parse=seconds_or_none(1, 3_153_600_000),
     )
-    max_results: int = _setting(
+    max_results: int = setting(
         "SPORTIV_MAX_RESULTS",
         default="200000",
         allowed="a whole number from 1 to 100000000",
         about="How many jobs that have ended are kept; the oldest go first.",
-        parse=_whole(1, 100_000_000),
+        parse=whole(1, 100_000_000),
     )
 
     @classmethod

@@ -10,7 +10,8 @@ import pytest
 
 from server.errors import SettingError
 from server.machine import Machine
-from server.settings import ROOT, Address, Backend, Durability, LogFormat, Settings, Variable
+from server.settings import ROOT, Backend, Durability, LogFormat, Settings
+from server.variable import Address, Variable
 
 RIGHT: dict[str, dict[str, Any]] = {
     "SPORTIV_BIND": {

@@ -14,9 +14,10 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from server.settings import ROOT, Settings, Variable
+from server.settings import ROOT, Settings
 from server.stats import STATISTICS
 from server.stats.statistic import Filters, Statistic
+from server.variable import Variable
 from tools.statistics_page import statistics_page
 
 README = Path("README.md")

@@ -17,7 +17,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     for layer in (
         (
             "errors messages plain_request lane wire reach channel table machine interpreter"
-            " memory digest"
+            " memory digest variable"
         ),
         (
             "settings connection drain_rate job_state reserve result_locks logging_setup"
