@@ -21,7 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         ),
         (
             "settings connection drain_rate job_state reserve result_locks logging_setup"
-            " folder_lock dataset column_source stats"
+            " folder_lock dataset column_source chart_library stats"
         ),
         (
             "csv_text row_order parquet_file ingest shared_data column_cache ledger_schema ledger"
@@ -148,6 +148,7 @@ USERS: dict[str, set[str]] = {
     "werkzeug": {"server.endpoints"},
     "sqlite3": {"server.ledger"},
     "prometheus_client": {"server.metrics"},
+    "vl_convert": {"server.chart_library"},
     "multiprocessing": set(),
     "pickle": set(),
     "gunicorn": {"server.patient_worker", "server.refusal"},
@@ -185,7 +186,10 @@ LOADED = (
             ["flask", "polars", "sqlite3", "gunicorn", "werkzeug", "pandas", "server.jobs"],
         ),
         (["server.wsgi"], ["flask", "polars", "sqlite3", "numpy", "gunicorn"]),
-        (["server.runtime", "server.endpoints"], ["polars", "server.ingest", "gunicorn"]),
+        (
+            ["server.runtime", "server.endpoints"],
+            ["polars", "server.ingest", "gunicorn", "vl_convert"],
+        ),
         (["server.loader"], ["polars", "flask", "sqlite3"]),
     ],
     ids=lambda names: names[0],
