@@ -14,7 +14,7 @@ import threading
 from concurrent.futures import Future
 from importlib.metadata import version
 
-from server.errors import SportivError
+from server.errors import NoChartLibrary
 from server.interpreter import module_command, module_environment
 
 MAKING_SECONDS = 60.0
@@ -26,15 +26,6 @@ GLOBALS = "window.vegaEmbed = vegaEmbed; window.vega = vega; window.vegaLite = v
 """What of the libraries the page can name."""
 
 log = logging.getLogger("sportiv.charts")
-
-
-class NoChartLibrary(SportivError):
-    """The library that draws charts cannot be made at present; the server's log says why."""
-
-    status = 503
-
-    def __init__(self) -> None:
-        super().__init__("the charts' library cannot be made at present; the server's log says why")
 
 
 class ChartLibrary:

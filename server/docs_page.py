@@ -179,7 +179,7 @@ def _responses(document: Node, operation: Node) -> str:
         (
             f"<code>{_text(status)}</code>",
             _marked(answer["description"]),
-            _kind(document, _media(answer)["schema"]),
+            _kind(document, _media(answer)["schema"]) if "content" in answer else "",
             ", ".join(f"<code>{_text(name)}</code>" for name in answer.get("headers", ())),
         )
         for status, answer in operation["responses"].items()

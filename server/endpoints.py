@@ -14,6 +14,8 @@ from werkzeug.routing import BaseConverter
 
 from server import metrics
 from server.catalogue import parse_object
+from server.chart_library import ChartLibrary
+from server.dashboard import Dashboard
 from server.documents import PAGE_POLICY, Documents
 from server.errors import (
     BadRequest,
@@ -38,6 +40,7 @@ from server.http_input import (
 )
 from server.job_state import JobState
 from server.jobs import Jobs
+from server.page_views import add_page
 from server.problems import as_problem
 from server.request_log import about_request, watch_requests
 from server.settings import Settings
@@ -110,6 +113,7 @@ def create_app(jobs: Jobs, settings: Settings) -> Flask:
         view_func=partial(_cancel, jobs),
         methods=["DELETE"],
     )
+    add_page(app, Dashboard(ChartLibrary()))
     app.register_error_handler(Exception, _on_error)
     app.before_request(Guard(settings).check)
     for step in (as_problem, add_headers):

@@ -137,6 +137,24 @@ class UnknownJob(SportivError):
         super().__init__("Invalid job_id")
 
 
+class UnknownAsset(SportivError):
+    """The page for people has no file of this name."""
+
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("the page has no file of this name")
+
+
+class NoChartLibrary(SportivError):
+    """The library that draws charts cannot be made at present; the server's log says why."""
+
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__("the charts' library cannot be made at present; the server's log says why")
+
+
 class KeyReused(SportivError):
     """An Idempotency-Key came with another request than before."""
 

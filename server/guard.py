@@ -6,6 +6,7 @@ page cannot forge; other clients, such as curl, do not send those, and pass.
 """
 
 import ipaddress
+import re
 from urllib.parse import urlsplit
 
 from flask import Response, request
@@ -16,6 +17,9 @@ from server.wire import HEADERS
 
 OPEN = frozenset({"/healthz", "/readyz"})
 """Addresses that answer everybody, so that whatever watches the server needs no token."""
+
+_PAGE = re.compile(r"/(assets/.*)?", re.DOTALL)
+"""Addresses of the page for people: it holds nothing secret, and asks its reader for the token."""
 
 _CHANGING_READS = frozenset({"/api/graceful_shutdown"})
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -37,7 +41,7 @@ class Guard:
         changing = request.method not in _READING or request.path in _CHANGING_READS
         if self._token is None:
             self._check_host()
-        elif changing or not self._open_reads:
+        elif changing or not (self._open_reads or _PAGE.fullmatch(request.path)):
             self._check_token()
         if changing:
             _check_site()

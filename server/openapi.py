@@ -249,7 +249,7 @@ def _responses(route: Route, schemas: _Schemas) -> dict[str, Json]:
         found[str(status)] = {
             "description": answer.about,
             "headers": _headers(answer.headers, schemas),
-            "content": {answer.media: {"schema": schemas.of(answer.type)}},
+            "content": {each: {"schema": schemas.of(answer.type)} for each in answer.medias},
             "links": _links(route.links) if answer.type is answers.Accepted else {},
         }
     for status, errors in sorted(_by_status((*route.errors, *EVERYWHERE)).items()):

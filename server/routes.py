@@ -19,6 +19,7 @@ from server.errors import (
     Forbidden,
     KeyReused,
     LengthRequired,
+    NoChartLibrary,
     NoWorkers,
     QueueFull,
     ShuttingDown,
@@ -26,6 +27,7 @@ from server.errors import (
     StorageError,
     StorageFull,
     Unauthorized,
+    UnknownAsset,
     UnknownJob,
     UnsupportedMedia,
 )
@@ -34,7 +36,12 @@ from server.http_input import LONGEST_WAIT
 JSON = "application/json"
 HTML = "text/html"
 TEXT = "text/plain"
+ANYTHING = "*/*"
 PROBLEM = "application/problem+json"
+
+
+NOTHING = type(None)
+"""The type of an answer that has no body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +56,17 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer that is no error; `type` is what its body holds."""
+    """An answer that is no error; `type` is what its body holds, NOTHING where it has none."""
 
     about: str
     type: Any
     headers: tuple[str, ...] = ()
     media: str = JSON
+
+    @property
+    def medias(self) -> tuple[str, ...]:
+        """The media types of its body: one, or none where there is no body."""
+        return () if self.type is NOTHING else (self.media,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +86,11 @@ class Route:
 
 
 HEADERS: dict[str, tuple[Any, str]] = {
-    "Location": (str, "The address of the job's result, or of the batch."),
+    "Location": (
+        str,
+        "Where to go on: the address of the job's result, of the batch, of the file.",
+    ),
+    "ETag": (str, "A tag that only the same content has, for `If-None-Match`."),
     "Preference-Applied": (str, "The wish that was heeded, such as `wait=5`."),
     "WWW-Authenticate": (str, "How to show who calls: `Bearer`."),
     "Retry-After": (
@@ -120,6 +136,13 @@ _PREFER = Parameter(
     str,
     "`wait=5` (RFC 7240): wait so many seconds for the result, at most 60.",
 )
+_IF_NONE_MATCH = Parameter(
+    "If-None-Match",
+    "header",
+    str,
+    "Tags of contents that the client has: where the present one is among them, 304.",
+)
+_UNCHANGED = Answer("The client has it.", NOTHING, ("ETag",))
 _SUBMIT_ERRORS = (
     BadRequest,
     LengthRequired,
@@ -363,5 +386,41 @@ ROUTES = (
         SERVER,
         "This description as a page",
         {200: Answer("A page that needs nothing but itself.", str, media=HTML)},
+    ),
+    Route(
+        "GET",
+        "/",
+        "get_page",
+        SERVER,
+        "The page for people",
+        {200: Answer("It needs this server alone.", str, ("ETag",), HTML), 304: _UNCHANGED},
+        about="It needs no token, and asks its reader for the one that its own calls need.",
+        parameters=(_IF_NONE_MATCH,),
+    ),
+    Route(
+        "GET",
+        "/assets/{name}",
+        "get_asset",
+        SERVER,
+        "A file that the page for people needs",
+        {
+            200: Answer("The file.", str, ("ETag",), ANYTHING),
+            302: Answer(
+                "The library is at another address, by its version.", NOTHING, ("Location",)
+            ),
+            304: _UNCHANGED,
+        },
+        about="`vega.js` is the library that draws charts, which the server makes when it is asked "
+        "for it first.",
+        parameters=(
+            Parameter(
+                "name",
+                "path",
+                Annotated[str, Meta(pattern="^[a-z0-9._-]{1,64}$", examples=["style.css"])],
+                "The file's name.",
+            ),
+            _IF_NONE_MATCH,
+        ),
+        errors=(UnknownAsset, NoChartLibrary),
     ),
 )

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from server.chart_library import ChartLibrary, NoChartLibrary
+from server.chart_library import ChartLibrary
+from server.errors import NoChartLibrary
 
 
 @pytest.fixture
