@@ -147,20 +147,43 @@ class Draining(_Answer):
 
 
 class Field(_Answer):
-    """A field of a statistic's requests."""
+    """A field of a statistic's requests; what does not apply to it is left out."""
 
     name: str
     type: str
     required: bool
+    about: Annotated[str, Meta(description="What it says, in a sentence.")]
+    optional: Annotated[bool, Meta(description="Whether it may be null.")]
+    many: Annotated[bool, Meta(description="Whether it is a list; bounds hold for each in it.")]
+    common: Annotated[bool, Meta(description="Whether every request may have it.")]
+    default: Annotated[Any, Meta(description="What holds without it.")] | UnsetType = UNSET
+    choices: Annotated[list[str], Meta(description="What it may be.")] | UnsetType = UNSET
+    minimum: float | UnsetType = UNSET
+    maximum: float | UnsetType = UNSET
+    exclusive_minimum: float | UnsetType = UNSET
+    exclusive_maximum: float | UnsetType = UNSET
+    length: Annotated[Count, Meta(description="How many a list has.")] | UnsetType = UNSET
+    least: Annotated[Count, Meta(description="How many a list has at least.")] | UnsetType = UNSET
+    most: Annotated[Count, Meta(description="How many a list has at most.")] | UnsetType = UNSET
+    vocabulary: (
+        Annotated[
+            Literal["question", "state", "category", "stratum"],
+            Meta(description="Of what it is a name that the table has."),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class StatisticDescription(_Answer):
-    """A statistic: where it is asked for, and with what."""
+    """A statistic: what it is, where it is asked for, and with what."""
 
     name: str
     path: str
     summary: str
     fields: list[Field]
+    formula: Annotated[str, Meta(description="How its figures are computed.")]
+    source: Annotated[str, Meta(description="Who says so.")]
+    example: Annotated[dict[str, Any], Meta(description="A request about the shipped table.")]
 
 
 class StatisticList(_Answer, tag_field="status", tag="done"):

@@ -4,34 +4,21 @@ Turns the body of a request into a checked request, or into an error that says w
 wrong and what exists, before anything is accepted.
 """
 
-import builtins
 import json
-import types
-import typing
 from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 from functools import cached_property, partial
 from itertools import pairwise
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from server.dataset import Description
 from server.errors import BadRequest, UnknownName
+from server.request_fields import VOCABULARY, described, field_list
 from server.stats.statistic import Filters, Json, Statistic
 from server.table import MISSING, NO_YEAR, Table
-
-VOCABULARY = {
-    "question": ("question", "question"),
-    "other_question": ("question", "question"),
-    "state": ("state", "location"),
-    "states": ("state", "location"),
-    "category": ("category", "category"),
-    "stratum": ("stratum", "stratum"),
-    "strata": ("stratum", "stratum"),
-}
-"""The fields that hold a name or names: what one is called, and the vocabulary it must be in."""
 
 _NEAREST = 3
 _LONGEST_QUOTE = 100
@@ -70,7 +57,7 @@ class Catalogue:
             request = msgspec.convert(fields, statistic.request)
         except msgspec.ValidationError as error:
             wrong = _shorten(str(error))
-            raise BadRequest(f"{wrong}; the fields are: {field_list(statistic)}") from None
+            raise BadRequest(f"{wrong}; the fields are: {field_list(statistic.request)}") from None
         request = self._with_known_names(request)
         self._check_filters(request)
         return request
@@ -129,7 +116,7 @@ class Catalogue:
         return list(dict.fromkeys((*names, *others)))
 
     def describe_statistics(self) -> list[Json]:
-        """Every statistic with its address, its sentence and its fields."""
+        """Every statistic: its address, what is said of it, and the fields of its requests."""
         return self._described_statistics
 
     @cached_property
@@ -139,7 +126,10 @@ class Catalogue:
                 "name": each.name,
                 "path": f"/api/{each.name}",
                 "summary": each.summary,
-                "fields": _fields(each),
+                "fields": described(each.request),
+                "formula": each.formula,
+                "source": each.source,
+                "example": dict(each.example),
             }
             for each in self.statistics.values()
         ]
@@ -195,38 +185,6 @@ def _divisions(table: Table) -> dict[str, list[str]]:
             strata = found.setdefault(table.names.category[category], [])
             strata.append(table.names.stratum[stratum])
     return found
-
-
-def _fields(statistic: Statistic) -> list[Json]:
-    return [
-        {
-            "name": field.name,
-            "type": type_name(field.type),
-            "required": field.required,
-        }
-        for field in msgspec.structs.fields(statistic.request)
-    ]
-
-
-def type_name(kind: Any) -> str:
-    """How a field's type is called in messages: `float` also where it is bounded or optional."""
-    arguments = [each for each in get_args(kind) if each is not type(None)]
-    match get_origin(kind):
-        case typing.Annotated:
-            return type_name(kind.__origin__)
-        case typing.Literal:
-            return " | ".join(map(str, arguments))
-        case types.UnionType | typing.Union:
-            return " | ".join(map(type_name, arguments))
-        case builtins.tuple:
-            many = "list of" if arguments[-1] is ... else f"list of {len(arguments)}"
-            return f"{many} {type_name(arguments[0])}"
-    return getattr(kind, "__name__", str(kind))
-
-
-def field_list(statistic: Statistic) -> str:
-    """The fields of a statistic's requests, as a message names them."""
-    return ", ".join(f"{field['name']} ({field['type']})" for field in _fields(statistic))
 
 
 def parse_object(body: bytes | str) -> dict[str, Any]:

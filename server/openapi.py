@@ -13,9 +13,10 @@ import msgspec
 
 import server
 from server import answers
-from server.catalogue import VOCABULARY, Catalogue
+from server.catalogue import Catalogue
 from server.errors import ShuttingDown, SportivError
 from server.http_input import MOST_IN_BATCH
+from server.request_fields import VOCABULARY
 from server.routes import (
     BEFORE_ALL,
     EVERYWHERE,

@@ -292,7 +292,7 @@ ROUTES = (
         "list_statistics",
         TABLE,
         "The statistics",
-        {200: Answer("Each with its address and its fields.", answers.StatisticList)},
+        {200: Answer("Each with its address, its formula and its fields.", answers.StatisticList)},
     ),
     Route(
         "GET",

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from server.catalogue import Catalogue, nearest
 from server.dataset import Columns, Description, Synonyms
 from server.errors import BadRequest, UnknownName
+from server.request_fields import described as described_fields
 from server.stats import STATISTICS
 from server.stats.statistic import JobRequest, QuestionRequest, StateRequest, Statistic
 from tests.support.tables import Row, table_of
@@ -375,17 +376,22 @@ def test_every_statistic_is_described(catalogue: Catalogue) -> None:
         "name": "state_mean",
         "path": "/api/state_mean",
         "summary": STATE_MEAN.summary,
-        "fields": [
-            {"name": "question", "type": "str", "required": True},
-            {"name": "state", "type": "str", "required": True},
-            {"name": "timeout_s", "type": "float", "required": False},
-            {"name": "priority", "type": "int", "required": False},
-            {"name": "years", "type": "list of 2 int", "required": False},
-            {"name": "states", "type": "list of str", "required": False},
-            {"name": "category", "type": "str", "required": False},
-            {"name": "stratum", "type": "str", "required": False},
-        ],
+        "fields": described_fields(STATE_MEAN.request),
+        "formula": STATE_MEAN.formula,
+        "source": STATE_MEAN.source,
+        "example": STATE_MEAN.example,
     }
+    told = [(each["name"], each["type"]) for each in described["state_mean"]["fields"]]
+    assert told == [
+        ("question", "str"),
+        ("state", "str"),
+        ("timeout_s", "float"),
+        ("priority", "int"),
+        ("years", "list of 2 int"),
+        ("states", "list of str"),
+        ("category", "str"),
+        ("stratum", "str"),
+    ]
 
 
 def test_what_is_described_is_plain_json(catalogue: Catalogue) -> None:

@@ -8,15 +8,13 @@ make another page.
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
 
 import msgspec
-from msgspec import NODEFAULT, Meta
-from msgspec.structs import FieldInfo
 
-from server.catalogue import Catalogue, type_name
+from server.catalogue import Catalogue
 from server.dataset import load_description
 from server.loader import load_region
+from server.request_fields import described
 from server.shared_data import attach_table
 from server.stats.statistic import Filters, Json, Statistic
 
@@ -42,14 +40,12 @@ def statistics_page(statistics: Mapping[str, Statistic], data: Path, dataset: Pa
     with load_region(data, dataset) as region:
         table = attach_table(region.fd)
     catalogue = Catalogue(table, load_description(dataset), statistics)
-    common = msgspec.structs.fields(Filters)
     sections = [_section(catalogue, each) for each in statistics.values()]
-    return _HEAD + _fields(common) + "".join(sections)
+    return _HEAD + _fields(described(Filters)) + "".join(sections)
 
 
 def _section(catalogue: Catalogue, statistic: Statistic) -> str:
-    names = {field.name for field in msgspec.structs.fields(Filters)}
-    own = [each for each in msgspec.structs.fields(statistic.request) if each.name not in names]
+    own = [each for each in described(statistic.request) if not each["common"]]
     shape, *notes = (statistic.partial.__doc__ or "").split("\n\n")
     paragraphs = [
         f"\n## `{statistic.name}`",
@@ -128,9 +124,9 @@ def _lines(value: Json, indent: str = "") -> Iterator[str]:
 # -- fields ---------------------------------------------------------------------------
 
 
-def _fields(fields: Iterable[FieldInfo]) -> str:
+def _fields(fields: Iterable[Mapping[str, Json]]) -> str:
     rows = [
-        f"| `{each.name}` | {type_name(each.type)} | {_default(each)} | {_about(each)} |\n"
+        f"| `{each['name']}` | {each['type']} | {_default(each)} | {_about(each)} |\n"
         for each in fields
     ]
     return "| field | type | without it | what it says |\n| --- | --- | --- | --- |\n" + "".join(
@@ -138,43 +134,26 @@ def _fields(fields: Iterable[FieldInfo]) -> str:
     )
 
 
-def _default(field: FieldInfo) -> str:
-    if field.required:
+def _default(field: Mapping[str, Json]) -> str:
+    if field["required"]:
         return "required"
-    if field.default is NODEFAULT or field.default is None:
-        return ""
-    return f"`{json.dumps(field.default)}`"
+    return f"`{json.dumps(field['default'])}`" if "default" in field else ""
 
 
-def _about(field: FieldInfo) -> str:
-    metas = list(_metas(field.type))
-    said = [meta.description for meta in metas if meta.description]
-    bounds = [bound for meta in metas for bound in _bounds(meta)]
-    return " ".join([*said, f"({', '.join(bounds)})" if bounds else ""]).strip().replace("|", "\\|")
+def _about(field: Mapping[str, Json]) -> str:
+    bounds = [text.format(f"{field[name]:,}") for name, text in _BOUNDS.items() if name in field]
+    about = f"{field['about']} ({', '.join(bounds)})" if bounds else field["about"]
+    return about.replace("|", "\\|")
 
 
-def _metas(kind: Any) -> Iterator[Meta]:
-    """Every annotation within a type, outermost first."""
-    for each in getattr(kind, "__metadata__", ()):
-        if isinstance(each, Meta):
-            yield each
-    inner = [kind.__origin__] if hasattr(kind, "__metadata__") else get_args(kind)
-    for each in inner:
-        yield from _metas(each)
-
-
-def _bounds(meta: Meta) -> Iterator[str]:
-    words = {
-        "ge": "at least {}",
-        "gt": "more than {}",
-        "le": "at most {}",
-        "lt": "less than {}",
-        "min_length": "at least {} of them",
-        "max_length": "at most {} of them",
-    }
-    for name, text in words.items():
-        if (bound := getattr(meta, name)) is not None:
-            yield text.format(f"{bound:,}")
+_BOUNDS = {
+    "least": "at least {} of them",
+    "most": "at most {} of them",
+    "minimum": "at least {}",
+    "exclusive_minimum": "more than {}",
+    "maximum": "at most {}",
+    "exclusive_maximum": "less than {}",
+}
 
 
 def _on_one_line(paragraph: str) -> str:

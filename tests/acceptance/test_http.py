@@ -95,6 +95,21 @@ def test_statistics_name_their_address_and_fields(server: RunningServer) -> None
     ]
 
 
+def test_a_form_made_of_the_fields_alone_asks_every_statistic(server: RunningServer) -> None:
+    first = {"question": server.questions()[0], "state": server.get("/api/states")["data"][0]}
+    for each in server.get("/api/statistics")["data"]:
+        needed = [field for field in each["fields"] if field["required"]]
+        filled = {field["name"]: first[field["vocabulary"]] for field in needed}
+        body = {f["name"]: None for f in each["fields"] if f["optional"]} | filled
+        body |= {f["name"]: f["default"] for f in each["fields"] if "default" in f}
+        if each["name"] == "permutation_test":  # as its words say, one of two fields is needed
+            body["states"] = server.get("/api/states")["data"][:2]
+        assert server.ask("POST", each["path"], body).status == 202, each["name"]
+        assert server.ask("POST", each["path"], each["example"]).status == 202, each["name"]
+        assert each["formula"]
+        assert each["source"]
+
+
 @pytest.mark.parametrize(
     ("statistic", "body", "told"),
     [

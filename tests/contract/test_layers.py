@@ -25,7 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         ),
         (
             "csv_text row_order parquet_file ingest shared_data column_cache ledger_schema ledger"
-            " result_store catalogue pool"
+            " result_store request_fields catalogue pool"
         ),
         (
             "fork_server crew staff pipes inbox turns scheduler deadlines dispatch lookout worker"
