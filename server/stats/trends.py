@@ -44,7 +44,8 @@ def combine(table: Table, request: TrendRequest, partials: Sequence[Json]) -> Js
 def trend(table: Table, request: TrendRequest, part: Json) -> Json:
     """`{"confidence": ..., "groups": [{"state": ..., "n", "n_without_year", "first_year",
     "last_year", "slope", "standard_error", "ci_low", "ci_high", "p_value", "r_squared",
-    "theil_sen_slope", "theil_sen_low", "theil_sen_high"}]}`.
+    "theil_sen_slope", "theil_sen_low", "theil_sen_high", "years": [{"year", "n", "mean",
+    "fitted", "band_low", "band_high"}]}]}`.
 
     Slopes are per year, and `ci_low` and `ci_high` are the limits of the first one. The `n`
     rows with a year count. What is undefined is None: every figure where these are of one
@@ -52,6 +53,10 @@ def trend(table: Table, request: TrendRequest, part: Json) -> Json:
     values are equal; and the limits by Theil and Sen where ties leave these no variance, as
     where all values are equal. On a perfect line the error is 0.0, and `p_value` is 0.0 or,
     where that line is level, 1.0.
+
+    `years` has each year that has a row: the mean of its rows, the line there, and the limits
+    within which the line lies there with the given confidence. These are None where the slope,
+    or its error, is.
     """
     found = groups_of_share(select(table, request, request.question), request.by, part)
     return [{**label, **_trend(selection.rows(), request.confidence)} for label, selection in found]
@@ -73,19 +78,43 @@ def _trend(rows: Rows, confidence: float) -> dict[str, Json]:
         "theil_sen_slope": robust.slope if robust else None,
         "theil_sen_low": robust.low if robust else None,
         "theil_sen_high": robust.high if robust else None,
+        "years": _by_year(years, values, line, confidence),
     }
+
+
+def _by_year(
+    years: Floats, values: Floats, line: "_Line", confidence: float
+) -> list[dict[str, Json]]:
+    """What there is of each year: its rows, and the line with its band."""
+    order = np.argsort(years, kind="stable")
+    found, firsts = np.unique(years[order], return_index=True)
+    runs = np.split(values[order], firsts[1:]) if len(found) else []
+    with np.errstate(over="ignore", invalid="ignore"):
+        return [
+            {
+                "year": int(year),
+                "n": len(run),
+                "mean": finite(_mean(run)),
+                **line.band(year, len(values) - 2, confidence),
+            }
+            for year, run in zip(found.tolist(), runs, strict=True)
+        ]
 
 
 class _Line(NamedTuple):
     """The line of least squares; NaN stands for what is undefined.
 
     `scatter` are the squares of the residuals over those of the years: the square of the
-    standard error, times the degrees of freedom.
+    standard error, times the degrees of freedom. The line goes through the point (`middle`,
+    `height`), the means of years and values; `spread` is the variance of the years.
     """
 
     slope: float = math.nan
     scatter: float = math.nan
     r_squared: float = math.nan
+    middle: float = math.nan
+    height: float = math.nan
+    spread: float = math.nan
 
     def figures(self, freedom: int, confidence: float) -> dict[str, Json]:
         """What the client reads; `freedom` are the degrees of freedom, undefined below 1."""
@@ -100,6 +129,22 @@ class _Line(NamedTuple):
             "r_squared": finite(self.r_squared),
         }
 
+    def band(self, year: float, freedom: int, confidence: float) -> dict[str, Json]:
+        """Where the line is in a year, and within which limits with this confidence."""
+        run = year - self.middle
+        fitted = self.height + self.slope * run
+        error = (
+            math.sqrt(self.scatter / freedom * (self.spread + run * run))
+            if freedom > 0
+            else math.nan
+        )
+        reach = error * _quantile(freedom, confidence) if error else 0.0
+        return {
+            "fitted": finite(fitted),
+            "band_low": finite(fitted - reach),
+            "band_high": finite(fitted + reach),
+        }
+
 
 def _line(years: Floats, values: Floats) -> _Line:
     """The line through at least one point.
@@ -107,8 +152,8 @@ def _line(years: Floats, values: Floats) -> _Line:
     Years and values count from their means, so that no digits are lost far from zero; a
     scatter that rounding alone can make is none.
     """
-    mean = np.clip(values.mean(), values.min(), values.max())
-    across, up = years - years.mean(), values - mean
+    middle, height = float(years.mean()), _mean(values)
+    across, up = years - middle, values - height
     squares = float(np.square(across).sum())
     if not squares:
         return _Line()
@@ -120,7 +165,12 @@ def _line(years: Floats, values: Floats) -> _Line:
     total = float(np.square(up).sum())
     explained = slope * slope * squares
     r_squared = min(explained / total, 1.0) if 0 < total < math.inf else math.nan
-    return _Line(slope, left / squares, r_squared)
+    return _Line(slope, left / squares, r_squared, middle, height, squares / len(years))
+
+
+def _mean(values: Floats) -> float:
+    """The mean of at least one value, which rounding does not put outside of them."""
+    return float(np.clip(values.mean(), values.min(), values.max()))
 
 
 def _quantile(freedom: int, confidence: float) -> float:
@@ -151,6 +201,9 @@ ROWS = (
             "slope = sum((t - mean t) (x - mean x)) / sum((t - mean t)^2) over the rows (year t, "
             "value x); standard_error = sqrt(sum(residual^2) / (n - 2) / sum((t - mean t)^2)); "
             "limits and two-sided p_value by Student's t with n - 2 degrees of freedom. "
+            "fitted = mean x + slope (t - mean t); its band reaches q sqrt(s^2 / n + "
+            "standard_error^2 (t - mean t)^2) to either side, s^2 = sum(residual^2) / (n - 2) and "
+            "q being the quantile of that distribution. "
             "theil_sen_slope is the median of the slopes between all pairs of rows of different "
             "years; its limits are those slopes whose ranks lie as far from the middle as "
             "Kendall's statistic, ties counted, is off with this confidence."

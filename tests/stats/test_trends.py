@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -29,6 +30,7 @@ FIGURES = (
     *("theil_sen_slope", "theil_sen_low", "theil_sen_high"),
 )
 COUNTS = ("n", "n_without_year", "first_year", "last_year")
+BAND = ("fitted", "band_low", "band_high")
 
 ROWS = st.lists(
     st.builds(
@@ -68,7 +70,7 @@ def assert_agrees(table: Table, question: str, by: Any, confidence: float = 0.95
     expected = groups(select(table, request(question), question), by)
     assert len(found) == len(expected)
     for record, (label, selection) in zip(found, expected, strict=True):
-        assert list(record) == [*label, *COUNTS, *FIGURES]
+        assert list(record) == [*label, *COUNTS, *FIGURES, "years"]
         assert {key: record[key] for key in label} == label
         rows = selection.rows()
         dated = rows.year != NO_YEAR
@@ -76,11 +78,22 @@ def assert_agrees(table: Table, question: str, by: Any, confidence: float = 0.95
         assert (record["n"], record["n_without_year"]) == (len(years), sum(~dated))
         if len(years):
             assert (record["first_year"], record["last_year"]) == (years.min(), years.max())
+        assert_are_years(record, years, values)
         if len(set(years)) > 1:
             assert_is_line(record, years, values, confidence)
             assert_is_robust(record, years, values, confidence)
         else:
             assert all(record[key] is None for key in FIGURES)
+
+
+def assert_are_years(record: Any, years: Any, values: Any) -> None:
+    """Each year with its rows and their mean."""
+    assert [each["year"] for each in record["years"]] == sorted(set(years))
+    for each in record["years"]:
+        of_year = values[years == each["year"]]
+        assert each["n"] == len(of_year)
+        assert each["mean"] == pytest.approx(of_year.mean(), rel=1e-12, abs=1e-9)
+        assert of_year.min() <= each["mean"] <= of_year.max()
 
 
 def assert_is_line(record: Any, years: Any, values: Any, confidence: float) -> None:
@@ -153,6 +166,25 @@ def test_the_line_through_a_whole_real_question_is_that_of_scipy(data: str) -> N
         )
 
 
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.999])
+def test_the_band_is_that_of_statsmodels(confidence: float) -> None:
+    table = loaded_table(ROOT / "data" / "sample.csv.gz")
+    question = table.names.question[-1]
+    asked = request(question, by="state", confidence=confidence)
+    found = groups(select(table, asked, question), "state")
+    records = answer(table, question, by="state", confidence=confidence)
+    assert len(records) > 40
+    for record, (_, selection) in zip(records, found, strict=True):
+        rows = selection.rows()
+        fit = sm.OLS(rows.value, sm.add_constant(rows.year.astype(np.float64))).fit()
+        years = np.array([each["year"] for each in record["years"]], dtype=np.float64)
+        there = fit.get_prediction(sm.add_constant(years, has_constant="add"))
+        limits = there.conf_int(alpha=1 - confidence)
+        theirs = np.column_stack([there.predicted_mean, limits])
+        ours = np.array([[each[key] for key in BAND] for each in record["years"]])
+        assert ours == pytest.approx(theirs, rel=1e-8)
+
+
 # -- the edges ------------------------------------------------------------------------
 
 
@@ -161,7 +193,7 @@ def figures(record: Any) -> dict[str, Any]:
 
 
 def test_no_row_and_no_dated_row_have_no_figures() -> None:
-    nothing = dict.fromkeys(FIGURES)
+    nothing = dict.fromkeys(FIGURES) | {"years": []}
     assert trend_of() == dict.fromkeys(COUNTS) | {"n": 0, "n_without_year": 0} | nothing
     assert trend_of((None, 1.0), (None, 2.0)) == {
         "n": 0,
@@ -177,6 +209,9 @@ def test_rows_of_one_year_have_no_trend(values: Sequence[float]) -> None:
     record = trend_of(*((2015, value) for value in values))
     assert (record["n"], record["first_year"], record["last_year"]) == (len(values), 2015, 2015)
     assert figures(record) == dict.fromkeys(FIGURES)
+    mean = sum(values) / len(values)
+    of_the_year = {"year": 2015, "n": len(values), "mean": mean}
+    assert record["years"] == [of_the_year | dict.fromkeys(BAND)]
 
 
 def test_two_points_have_a_slope_and_no_error() -> None:
@@ -188,6 +223,10 @@ def test_two_points_have_a_slope_and_no_error() -> None:
         "theil_sen_low": 0.5,
         "theil_sen_high": 0.5,
     }
+    assert [[each[key] for key in BAND] for each in record["years"]] == [
+        [1.0, None, None],
+        [3.0, None, None],
+    ]
 
 
 @pytest.mark.parametrize("slope", [0.1, -1 / 3, 1e-3])
@@ -200,6 +239,9 @@ def test_points_on_a_line_have_no_error_and_no_doubt(slope: float) -> None:
     assert record["r_squared"] == pytest.approx(1.0, rel=1e-12)
     assert record["r_squared"] <= 1.0
     assert record["theil_sen_slope"] == pytest.approx(slope, rel=1e-9)
+    for each in record["years"]:
+        assert each["band_low"] == each["fitted"] == each["band_high"]
+        assert each["fitted"] == pytest.approx(each["mean"], rel=1e-12)
 
 
 @pytest.mark.parametrize("value", [0.1, 1 / 3, 0.0, -7e100])
@@ -227,6 +269,8 @@ def test_figures_beyond_what_a_float_holds_are_none() -> None:
     with np.errstate(over="ignore"):
         record = trend_of((2011, -1.7e308), (2012, 1.7e308), (2012, 1.6e308), (2013, 0.0))
     assert figures(record) == dict.fromkeys(FIGURES)
+    assert all(each[key] is None for each in record["years"] for key in BAND)
+    assert [each["year"] for each in record["years"]] == [2011, 2012, 2013]
 
 
 def test_rows_without_a_year_are_reported_and_do_not_count() -> None:
@@ -281,6 +325,7 @@ def test_figures_are_finite_floats_and_counts_are_ints(rows: list[Row], by: str 
         for key in FIGURES:
             value = record[key]
             assert value is None or (type(value) is float and math.isfinite(value))
+        assert sum(each["n"] for each in record["years"]) == record["n"]
 
 
 @pytest.mark.parametrize("by", ["state", "stratum"])
