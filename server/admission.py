@@ -21,6 +21,7 @@ class Admission:
         self._changed = threading.Condition()  # guards all below
         self._unfinished = 0
         self._waiting = 0
+        self._ended = 0
         self._drain_rate = DrainRate()
         self._draining = False
         self._hurried = False
@@ -32,6 +33,12 @@ class Admission:
         """How many jobs have not ended."""
         with self._changed:
             return self._unfinished
+
+    @property
+    def ended_since_start(self) -> int:
+        """How many jobs have ended, also those whose answer was known; it never decreases."""
+        with self._changed:
+            return self._ended
 
     def reserve(self, count: int) -> None:
         """Let so many new jobs in; ShuttingDown or QueueFull where they may not come."""
@@ -60,6 +67,7 @@ class Admission:
         """A job has ended for everyone."""
         with self._changed:
             self._unfinished -= 1
+            self._ended += 1
             self._drain_rate.ended(time.monotonic())
             self._changed.notify_all()
 

@@ -99,6 +99,13 @@ class JobDescription(_Answer):
     parts: Annotated[Count, Meta(description="While the job lives.")] | UnsetType = UNSET
 
 
+class History(_Answer, tag_field="status", tag="done"):
+    """Jobs with everything about each, the newest first."""
+
+    data: list[JobDescription]
+    next: Annotated[str, Meta(description="The address that goes on.")] | UnsetType = UNSET
+
+
 class Job(_Answer, tag_field="status", tag="done"):
     """One job."""
 
@@ -226,6 +233,14 @@ class CategoryList(_Answer, tag_field="status", tag="done"):
     data: list[CategoryDescription]
 
 
+class ComputedJob(_Answer):
+    """A job that a worker is at."""
+
+    job_id: JobId
+    statistic: str
+    progress: Progress
+
+
 class PoolDescription(_Answer):
     """The workers, and how much waits for them."""
 
@@ -236,12 +251,68 @@ class PoolDescription(_Answer):
     unfinished_jobs: Count
     result_locks: Count
     fingerprint: str
+    computing: Annotated[list[ComputedJob], Meta(description="The jobs that workers are at.")]
+    ended_jobs: Annotated[Count, Meta(description="How many have ended since the start.")]
 
 
 class PoolAnswer(_Answer, tag_field="status", tag="done"):
     """The pool as it is now."""
 
     data: PoolDescription
+
+
+class TableFacts(_Answer):
+    """The table that is served."""
+
+    title: str
+    file: Annotated[str, Meta(description="The file's name, without its folder.")]
+    rows: Annotated[Count, Meta(description="Rows that have a value.")]
+    questions: Count
+    states: Count
+    years: Annotated[list[int], Meta(description="The first and the last one, or none.")]
+    fingerprint: Annotated[str, Meta(description="Equal ones mean the same table.")]
+    shared_bytes: Annotated[Count, Meta(description="The shared memory that holds it.")]
+
+
+class Limits(_Answer):
+    """Bounds that the settings give; times in seconds, sizes in bytes."""
+
+    max_queued: Count
+    job_timeout: float
+    max_attempts: Count
+    worker_memory: Count
+    worker_max_tasks: Annotated[Count, Meta(description="0: none.")]
+    drain_timeout: float
+    receive_timeout: float
+    result_ttl: Annotated[float | None, Meta(description="Null: for ever.")]
+    max_results: Count
+    max_body: Count
+    max_batch: Annotated[Count, Meta(description="Jobs in one batch.")]
+    max_wait: Annotated[float, Meta(description="How long a request may wait for a job.")]
+
+
+class ServerFacts(_Answer):
+    """What the server is, and what it holds to."""
+
+    version: str
+    python: str
+    libraries: dict[str, str]
+    backend: str
+    workers: Annotated[Count, Meta(description="How many are wanted.")]
+    cores: Annotated[Count, Meta(description="How many the server may use.")]
+    durability: str
+    started_at: Seconds
+    accepting: Annotated[bool, Meta(description="False once the shutdown has begun.")]
+    needs_token: bool
+    open_reads: Annotated[bool, Meta(description="Whether reads need no token.")]
+    table: TableFacts
+    limits: Limits
+
+
+class ServerAnswer(_Answer, tag_field="status", tag="done"):
+    """The server as it is now."""
+
+    data: ServerFacts
 
 
 class Healthy(_Answer, tag_field="status", tag="ok"):

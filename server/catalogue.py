@@ -36,6 +36,11 @@ class Catalogue:
         self.years = _years(table)
         self._divisions = _divisions(table)
 
+    @property
+    def title(self) -> str:
+        """What the table is called, as its description says."""
+        return self._description.title
+
     def request(self, statistic: Statistic, body: bytes | str) -> Any:
         """The request that `body` (JSON) makes of `statistic`.
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
@@ -27,6 +28,7 @@ from server.errors import (
     UnknownJob,
     UnsupportedMedia,
 )
+from server.facts import Facts
 from server.guard import Guard, add_headers
 from server.http_input import (
     STATES,
@@ -49,6 +51,12 @@ from server.wire import MAX_BODY, MISTAKE, RETRY_AFTER
 
 MOST_LISTED = 10_000
 """How many jobs one answer lists at most."""
+
+USUALLY_TOLD, MOST_TOLD = 50, 500
+"""Of how many jobs one answer tells everything, unless it is asked for less or more."""
+
+NO_JOB = 10**18 - 1
+"""Above the number of every job that there can be."""
 
 _JOB_ID = re.compile(r"(?:job_id_)?([1-9][0-9]{0,17})", re.ASCII)
 _JSON_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json", re.ASCII)
@@ -81,6 +89,7 @@ def create_app(jobs: Jobs, settings: Settings) -> Flask:
     views: dict[str, Callable[..., Response]] = {
         "/api/get_results/<any_text:job_id>": _get_results,
         "/api/jobs": _list_jobs,
+        "/api/history": _history,
         "/api/batch/<any_text:batch_id>": _get_batch,
         "/api/jobs/<any_text:job_id>": _describe_job,
         "/api/num_jobs": _num_jobs,
@@ -98,6 +107,9 @@ def create_app(jobs: Jobs, settings: Settings) -> Flask:
     documents = Documents(jobs, longest_body=MAX_BODY)
     for rule, document in {"/openapi.json": _openapi, "/docs": _docs}.items():
         app.add_url_rule(rule, endpoint=rule, view_func=partial(document, documents))
+    app.add_url_rule(
+        "/api/server", endpoint="server", view_func=partial(_server, Facts(jobs, settings))
+    )
     app.add_url_rule(
         "/api/batch", endpoint="batch", view_func=partial(_submit_batch, jobs), methods=["POST"]
     )
@@ -231,12 +243,37 @@ def _cancel(jobs: Jobs, job_id: str) -> Response:
 
 
 def _describe_job(jobs: Jobs, job_id: str) -> Response:
-    number = _job_number(job_id)
-    known = jobs.describe(number)
+    return _done(_with_links(jobs.describe(_job_number(job_id))))
+
+
+def _with_links(known: dict[str, Json]) -> dict[str, Json]:
+    """The record of a job, with the addresses about it."""
+    number, batch = known["job_id"], known["batch"]
     links = {"result": f"/api/get_results/{number}", "self": f"/api/jobs/{number}"}
-    if known["batch"] is not None:
-        links["batch"] = f"/api/batch/{known['batch']}"
-    return _done(known | {"links": links})
+    if batch is not None:
+        links["batch"] = f"/api/batch/{batch}"
+    return known | {"links": links}
+
+
+def _history(jobs: Jobs) -> Response:
+    arguments = request.args
+    only_known(arguments, ("before", "limit", "status", "statistic"))
+    before = whole_number(arguments, "before", NO_JOB, 1)
+    limit = whole_number(arguments, "limit", USUALLY_TOLD, 1)
+    found, rest = jobs.history(before, min(limit, MOST_TOLD), **_only(jobs))
+    body: dict[str, Json] = {"status": "done", "data": [_with_links(each) for each in found]}
+    if rest is not None:
+        body["next"] = f"/api/history?{urlencode({**arguments, 'before': rest, 'limit': limit})}"
+    return _answer(body)
+
+
+def _only(jobs: Jobs) -> dict[str, Any]:
+    """Which jobs the address asks for: see `job_view.listed`."""
+    statistics = {name: name for name in jobs.catalogue.statistics}
+    return {
+        "states": choice(request.args, "status", STATES) or frozenset(JobState),
+        "statistic": choice(request.args, "statistic", statistics),
+    }
 
 
 def _list_jobs(jobs: Jobs) -> Response:
@@ -244,13 +281,7 @@ def _list_jobs(jobs: Jobs) -> Response:
     only_known(arguments, ("after", "limit", "status", "statistic"))
     after = whole_number(arguments, "after", 0, 0)
     limit = whole_number(arguments, "limit", MOST_LISTED, 1)
-    statistics = {name: name for name in jobs.catalogue.statistics}
-    states = jobs.states(
-        after,
-        min(limit, MOST_LISTED),
-        states=choice(arguments, "status", STATES) or frozenset(JobState),
-        statistic=choice(arguments, "statistic", statistics),
-    )
+    states = jobs.states(after, min(limit, MOST_LISTED), **_only(jobs))
     body = {
         "status": "done",
         "data": [{f"job_id_{job_id}": state.status} for job_id, state in states],
@@ -304,6 +335,10 @@ def _pool(jobs: Jobs) -> Response:
 
 def _metrics(jobs: Jobs) -> Response:
     return Response(jobs.metrics.text(), content_type=metrics.CONTENT_TYPE)
+
+
+def _server(facts: Facts) -> Response:
+    return _done(facts.now())
 
 
 def _healthz(jobs: Jobs) -> Response:

@@ -9,6 +9,7 @@ from server.job_state import JobState
 from server.ledger import Ledger
 from server.ledger_schema import JobRecord
 from server.live_jobs import Job, LiveJobs
+from server.pool import WorkerInfo
 from server.result_store import RUNNING
 from server.stats.statistic import Json
 
@@ -45,6 +46,45 @@ def listed(
             break
         after = page[-1][0]
     return found[:limit]
+
+
+def history(
+    ledger: Ledger,
+    live: LiveJobs,
+    before: int,
+    limit: int,
+    *,
+    states: Collection[JobState] = tuple(JobState),
+    statistic: str | None = None,
+) -> tuple[list[dict[str, Json]], int | None]:
+    """Everything about up to `limit` jobs below id `before`, the newest first; as `listed`.
+
+    And the id below which it goes on, None at the end. It takes one read, however many jobs
+    there are: the ledger, which has all that live as queued, is told which of them are wanted.
+    """
+    # First what lives: a job that ends meanwhile is in the ledger by then.
+    known = {job.id: job for job in live}
+    wanted = {job_id for job_id, job in known.items() if job.state in states}
+    page = ledger.newest(
+        before,
+        limit,
+        states=states,
+        statistic=statistic,
+        also=wanted if JobState.QUEUED not in states else (),
+        never=known.keys() - wanted,
+    )
+    found = [described(record, known.get(record.id)) for record in page]
+    rest = page[-1].id if len(page) == limit else None
+    return [each for each in found if each["state"] in states], rest
+
+
+def computed_now(live: LiveJobs, workers: Collection[WorkerInfo]) -> list[dict[str, Json]]:
+    """The jobs that workers are at, by id: what each is, and how far."""
+    ids = sorted({worker.job for worker in workers if worker.job is not None})
+    jobs = filter(None, map(live.get, ids))
+    return [
+        {"job_id": job.id, "statistic": job.statistic, "progress": _progress(job)} for job in jobs
+    ]
 
 
 def batch_of(

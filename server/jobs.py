@@ -23,7 +23,7 @@ from server.errors import (
 )
 from server.intake import Intake
 from server.job_state import JobState
-from server.job_view import batch_of, described, listed, running_content
+from server.job_view import batch_of, computed_now, described, history, listed, running_content
 from server.ledger import Ledger
 from server.ledger_schema import JobRecord
 from server.live_jobs import LiveJobs, error_content
@@ -63,6 +63,7 @@ class Jobs:
         settings: Settings,
     ) -> None:
         self.catalogue = catalogue
+        self.shared_bytes = 0  # of the region, where there is one
         self.metrics = Metrics(self._figures)
         cache = AnswerCache() if settings.cache else None
         fingerprint = catalogue.table.fingerprint
@@ -222,6 +223,12 @@ class Jobs:
         """(id, state) of up to `limit` jobs above id `after`, by id; `only`: see `listed`."""
         return listed(self._ledger, self.live, after, limit, **only)
 
+    def history(
+        self, before: int, limit: int, **only: Any
+    ) -> tuple[list[dict[str, Json]], int | None]:
+        """All about the newest jobs below id `before`, and where it goes on: see `job_view`."""
+        return history(self._ledger, self.live, before, limit, **only)
+
     def batch(self, batch: int) -> tuple[list[tuple[int, JobState]], float]:
         """The jobs of a batch, (id, state) by id, and its progress from 0 to 1; else UnknownJob."""
         jobs, progress = batch_of(self._ledger, self.live, batch)
@@ -248,14 +255,17 @@ class Jobs:
 
     def describe_pool(self) -> dict[str, Json]:
         """The pool, its workers, and how much waits."""
+        workers = self._pool.workers()
         return {
             "backend": self._pool.backend,
-            "workers": [msgspec.to_builtins(worker) for worker in self._pool.workers()],
+            "workers": [msgspec.to_builtins(worker) for worker in workers],
             "queued_jobs": sum(job.state is JobState.QUEUED for job in self.live),
             "waiting_tasks": self._pool.waiting(),
             "unfinished_jobs": self.unfinished,
             "result_locks": len(self.live.locks),
             "fingerprint": self.catalogue.table.fingerprint,
+            "computing": computed_now(self.live, workers),
+            "ended_jobs": self._admission.ended_since_start,
         }
 
     def _figures(self) -> Figures:
@@ -267,6 +277,7 @@ class Jobs:
             workers_alive=len(workers),
             workers_busy=sum(worker.job is not None for worker in workers),
             result_locks=len(self.live.locks),
+            shared_bytes=self.shared_bytes,
             workers_replaced=counts.replaced,
             tasks_retried=counts.retried,
         )

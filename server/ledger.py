@@ -257,6 +257,31 @@ class Ledger:
         )
         return [(job_id, JobState(state)) for job_id, state in rows]
 
+    def newest(
+        self,
+        before: int,
+        limit: int,
+        *,
+        states: Collection[JobState] = tuple(JobState),
+        statistic: str | None = None,
+        also: Collection[int] = (),
+        never: Collection[int] = (),
+    ) -> list[JobRecord]:
+        """Up to `limit` jobs with an id below `before`, the newest first, in one read.
+
+        Only those in one of these states or among `also`, and none of `never`; and only those
+        of this statistic, where one is given.
+        """
+        lists = (msgspec.json.encode(list(each)).decode() for each in (states, also, never))
+        rows = self._read(
+            f"SELECT {_COLUMNS} FROM jobs WHERE id < ? AND (? IS NULL OR statistic = ?)"
+            " AND (state IN (SELECT value FROM json_each(?))"
+            " OR id IN (SELECT value FROM json_each(?)))"
+            " AND id NOT IN (SELECT value FROM json_each(?)) ORDER BY id DESC LIMIT ?",
+            *(before, statistic, statistic, *lists, limit),
+        )
+        return [_record(row) for row in rows]
+
     def with_key(self, key: str) -> JobRecord | None:
         """The first job that came with this idempotency key; None where none is kept."""
         rows = self._read(

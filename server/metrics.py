@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -51,6 +51,7 @@ class Figures:
     workers_alive: int
     workers_busy: int
     result_locks: int
+    shared_bytes: int
     workers_replaced: int  # since the start, as the next one
     tasks_retried: int
 
@@ -62,6 +63,7 @@ _GAUGES = {
     "workers_alive": "Workers that are there, in whatever state.",
     "workers_busy": "Workers that are at a task.",
     "result_locks": "Entries of the map of result locks.",
+    "shared_bytes": "The shared region's size.",
 }
 _COUNTS = {
     "workers_replaced": "Workers that have come for others who died, hung or retired.",
@@ -78,9 +80,6 @@ class Metrics:
     def __init__(self, read: Callable[[], Figures]) -> None:
         self._registry = registry = CollectorRegistry()
         registry.register(_Reader(read))
-        self.shared_bytes = Gauge(
-            "sportiv_shared_bytes", "The shared region's size.", registry=registry
-        )
         self._accepted = Counter(
             "sportiv_jobs_accepted",
             "Jobs accepted, or taken up again.",

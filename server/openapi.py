@@ -69,7 +69,8 @@ def describe(catalogue: Catalogue, *, longest_job: float, longest_body: int) -> 
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
     paths["/api/batch"]["post"] |= _body_of(_batch(catalogue, schemas), longest_body)
-    _name_statistics(paths["/api/jobs"]["get"], list(catalogue.statistics))
+    for path in ("/api/jobs", "/api/history"):
+        _name_statistics(paths[path]["get"], list(catalogue.statistics))
     return {
         "openapi": "3.1.0",
         "info": {

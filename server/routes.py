@@ -158,6 +158,10 @@ _SUBMIT_ERRORS = (
 _NUMBER = Annotated[int, Meta(ge=0, le=10**18 - 1)]
 _STATUS = Literal["running", "done", "error", "queued", "failed", "cancelled"]
 _POSITIVE = Annotated[int, Meta(ge=1, le=10**18 - 1)]
+_ONLY = (
+    Parameter("status", "query", _STATUS, "Only jobs of which this is so."),
+    Parameter("statistic", "query", answers.StatisticName, "Only jobs of this one."),
+)
 
 JOBS, TABLE, SERVER = "jobs", "table", "server"
 STATISTICS = "statistics"
@@ -253,8 +257,21 @@ ROUTES = (
         parameters=(
             Parameter("after", "query", _NUMBER, "Only jobs with a greater number."),
             Parameter("limit", "query", _POSITIVE, "How many at most; above 10,000, 10,000."),
-            Parameter("status", "query", _STATUS, "Only jobs of which this is so."),
-            Parameter("statistic", "query", answers.StatisticName, "Only jobs of this one."),
+            *_ONLY,
+        ),
+        errors=(BadRequest, StorageError),
+    ),
+    Route(
+        "GET",
+        "/api/history",
+        "list_history",
+        JOBS,
+        "The jobs with everything about each, the newest first",
+        {200: Answer("At most 500 jobs; `next` goes on.", answers.History)},
+        parameters=(
+            Parameter("before", "query", _POSITIVE, "Only jobs with a smaller number."),
+            Parameter("limit", "query", _POSITIVE, "How many at most, else 50; above 500, 500."),
+            *_ONLY,
         ),
         errors=(BadRequest, StorageError),
     ),
@@ -325,6 +342,14 @@ ROUTES = (
         SERVER,
         "The workers, and how much waits",
         {200: Answer("The pool as it is now.", answers.PoolAnswer)},
+    ),
+    Route(
+        "GET",
+        "/api/server",
+        "get_server",
+        SERVER,
+        "What the server is, and what it holds to",
+        {200: Answer("Its versions, table and limits.", answers.ServerAnswer)},
     ),
     Route(
         "GET",

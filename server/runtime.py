@@ -54,7 +54,7 @@ def serving(settings: Settings, statistics: str, *, keep_log: bool) -> Iterator[
             return _pool(settings, listener, catalogue, region, statistics)
 
         with working(settings, private, catalogue, make_pool) as jobs:
-            jobs.metrics.shared_bytes.set(region.size)
+            jobs.shared_bytes = region.size
             log.info("started with %d workers (%s)", settings.workers, settings.backend)
             yield jobs
 

@@ -627,3 +627,17 @@ def test_a_list_can_be_cut_by_state_and_statistic(ledger: Ledger) -> None:
     assert [job_id for job_id, _ in ledger.states(0, 10, statistic="b")] == [2, 4]
     assert ledger.states(0, 10, states=done, statistic="a") == [(1, JobState.DONE)]
     assert ledger.states(0, 10, states=()) == []
+
+
+def test_the_newest_jobs_come_first_and_can_be_told_beside_their_states(ledger: Ledger) -> None:
+    ledger.accept_all([new_job(statistic=name) for name in ("a", "b", "a", "b")])
+    ledger.end([ending(1), ending(2)])
+    done = {JobState.DONE}
+    assert ids(ledger.newest(5, 10)) == [4, 3, 2, 1]
+    assert ids(ledger.newest(4, 2)) == [3, 2]
+    assert ledger.newest(3, 1) == [ledger.record(2)]
+    assert ids(ledger.newest(5, 10, states=done)) == [2, 1]
+    assert ids(ledger.newest(5, 10, states=done, also=[3])) == [3, 2, 1]
+    assert ids(ledger.newest(5, 10, also=[3], never=[3, 1])) == [4, 2]
+    assert ids(ledger.newest(5, 10, states=done, also=[3, 4], statistic="b")) == [4, 2]
+    assert ledger.newest(1, 10) == []

@@ -34,8 +34,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "supervisor process_pool thread_pool",
         "metrics admission live_jobs intake job_view jobs answers",
         (
-            "guard problems http_input dashboard page_views endpoints request_log routes openapi"
-            " docs_page documents express refusal patient_worker runtime"
+            "guard problems http_input facts dashboard page_views endpoints request_log routes"
+            " openapi docs_page documents express refusal patient_worker runtime"
         ),
         "wsgi",
     )
