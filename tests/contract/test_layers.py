@@ -34,8 +34,9 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "supervisor process_pool thread_pool",
         "metrics admission live_jobs intake job_view jobs answers",
         (
-            "guard problems http_input facts dashboard page_views endpoints request_log routes"
-            " openapi docs_page documents express refusal patient_worker runtime"
+            "guard problems http_input facts dashboard replies error_replies job_endpoints"
+            " server_endpoints page_endpoints endpoints request_log routes openapi docs_page"
+            " documents express refusal patient_worker runtime"
         ),
         "wsgi",
     )
@@ -140,13 +141,17 @@ USERS: dict[str, set[str]] = {
     "polars": {"server.ingest", "server.parquet_file", "server.row_order"},
     "flask": {
         "server.endpoints",
+        "server.error_replies",
         "server.guard",
-        "server.page_views",
+        "server.job_endpoints",
+        "server.page_endpoints",
         "server.problems",
+        "server.replies",
         "server.request_log",
+        "server.server_endpoints",
         "server.wsgi",
     },
-    "werkzeug": {"server.endpoints"},
+    "werkzeug": {"server.endpoints", "server.error_replies"},
     "sqlite3": {"server.ledger"},
     "prometheus_client": {"server.metrics"},
     "vl_convert": {"server.chart_library"},

@@ -18,9 +18,10 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from server import errors, routes
-from server.endpoints import MAX_BODY, create_app
+from server.endpoints import create_app
 from server.settings import Settings
 from server.stats import STATISTICS
+from server.wire import MAX_BODY
 from tests.support.servers import ROOT, RunningServer, running_server, wait_for
 
 CONFIGURATION = ROOT / "tests" / "support" / "schemathesis.toml"
