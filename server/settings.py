@@ -87,8 +87,8 @@ class Settings:
         "SPORTIV_OPEN_READS",
         default="0",
         allowed="1 or 0",
-        about="Whether calls that change nothing need no token where one is set. `/healthz` and "
-        "`/readyz` never need one.",
+        about="Whether calls that change nothing need no token where one is set. `/healthz`, "
+        "`/readyz`, and the page with its files never need one.",
         parse=flag,
     )
     data: Path = setting(

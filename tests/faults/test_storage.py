@@ -454,6 +454,8 @@ def test_a_hundred_thousand_ended_jobs_make_no_start_and_no_list_longer(tmp_path
             assert len(page["data"]) <= 10_000
             listed += len(page["data"])
         assert listed == MANY + 2
+        assert server.get("/api/history?limit=1")["data"][0]["job_id"] == MANY + 2
+        assert server.get("/api/history?status=failed") == {"status": "done", "data": []}
         assert server.get(f"/api/get_results/{MANY // 2}") == {"status": "done", "data": 0}
         wait_for(lambda: server.get("/api/num_jobs")["data"] == 0, "nothing is computed again")
         assert resident(server) < small + 32 * 2**20, "memory grows with the jobs of the past"
