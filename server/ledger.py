@@ -10,8 +10,8 @@ import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -20,9 +20,9 @@ from typing import Any, Self
 
 import msgspec
 
-from server.errors import StorageError, StorageFull
 from server.job_state import JobState
-from server.ledger_schema import END, REOPEN, SCHEMA, UPGRADES, VERSION, Ending, JobRecord, NewJob
+from server.ledger_reader import LedgerReader, as_storage_error, storage_error
+from server.ledger_schema import END, REOPEN, SCHEMA, UPGRADES, VERSION, Ending, NewJob
 from server.reserve import Reserve
 from server.settings import Durability
 
@@ -30,9 +30,6 @@ ROOM = 512 * 1024
 """Bytes that are held back on the disk, so that the end of a job can be recorded on a full one."""
 
 _NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)
-
-
-_COLUMNS = ", ".join(JobRecord.__struct_fields__)
 
 
 _NEW = (*NewJob.__struct_fields__, "state", "batch")
@@ -58,7 +55,7 @@ class _Acceptance:
             yield (job_id, *msgspec.structs.astuple(job), JobState.QUEUED, batch)
 
 
-class Ledger:
+class Ledger(LedgerReader):
     """The SQLite file of one results folder. A context manager; safe for any number of threads.
 
     With `Durability.FULL` a commit is flushed to the disk before it counts; otherwise it
@@ -66,15 +63,15 @@ class Ledger:
     """
 
     def __init__(self, path: Path, durability: Durability) -> None:
+        super().__init__()
         self._path = path
         self._synchronous = "FULL" if durability is Durability.FULL else "NORMAL"
         self._accepting: deque[_Acceptance] = deque()
         self._commit_lock = threading.Lock()  # guards _writer and _last_id
-        self._read_lock = threading.Lock()  # guards _reader
 
     def __enter__(self) -> Self:
         """Open the file, making it where it is missing; StorageError where that fails."""
-        with _as_storage_error(f"cannot open the ledger {self._path}"), ExitStack() as opened:
+        with as_storage_error(f"cannot open the ledger {self._path}"), ExitStack() as opened:
             self._path.touch(0o600)  # SQLite gives its other files the same permissions
             self._writer = opened.enter_context(closing(self._connect()))
             self._writer.execute("PRAGMA journal_mode = WAL")
@@ -148,7 +145,7 @@ class Ledger:
             while mine.ids is None and mine.error is None:
                 self._commit_waiting()
         if mine.error is not None:
-            raise _storage_error("the job cannot be recorded", mine.error) from mine.error
+            raise storage_error("the job cannot be recorded", mine.error) from mine.error
         assert mine.ids is not None
         return mine.ids
 
@@ -184,7 +181,7 @@ class Ledger:
     def end(self, endings: Sequence[Ending]) -> None:
         """Record, in one commit, how these jobs ended; StorageError where the disk refuses."""
         rows = msgspec.json.encode(endings).decode()
-        with _as_storage_error("the end of a job cannot be recorded"), self._commit_lock:
+        with as_storage_error("the end of a job cannot be recorded"), self._commit_lock:
             self.check_in_place()
             self._write_at_any_cost(END, rows)
 
@@ -201,13 +198,13 @@ class Ledger:
 
     def reopen(self, job_id: int) -> bool:
         """Record that a job that was done has not ended after all; whether there is such a job."""
-        with _as_storage_error("the job cannot be recorded"), self._commit_lock:
+        with as_storage_error("the job cannot be recorded"), self._commit_lock:
             self.check_in_place()
             return self._writer.execute(REOPEN, [job_id]).rowcount > 0
 
     def remove(self, job_ids: Sequence[int]) -> None:
         """Forget those of these jobs that have ended, in one commit; no id is given again."""
-        with _as_storage_error("old jobs cannot be removed"), self._commit_lock:
+        with as_storage_error("old jobs cannot be removed"), self._commit_lock:
             self.check_in_place()
             self._writer.execute(
                 "DELETE FROM jobs"
@@ -226,132 +223,11 @@ class Ledger:
         """What tells the file and its log from others that take their names."""
         return [_identity(path) for path in (self._path, f"{self._path}-wal")]
 
-    # -- reading ----------------------------------------------------------------------
-
-    def record(self, job_id: int) -> JobRecord | None:
-        """What is known of the job; None where no job has this id."""
-        rows = self._read(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", job_id)
-        return _record(rows[0]) if rows else None
-
-    def unfinished(self) -> list[JobRecord]:
-        """Every job that was accepted and has not ended, by id."""
-        rows = self._read(f"SELECT {_COLUMNS} FROM jobs WHERE state = 'queued' ORDER BY id")
-        return [_record(row) for row in rows]
-
-    def states(
-        self,
-        after: int,
-        limit: int,
-        *,
-        states: Collection[JobState] = tuple(JobState),
-        statistic: str | None = None,
-    ) -> list[tuple[int, JobState]]:
-        """(id, state) of up to `limit` jobs with an id above `after`, by id.
-
-        Only those in one of these states, and of this statistic, where one is given.
-        """
-        rows = self._read(
-            "SELECT id, state FROM jobs WHERE id > ? AND (? IS NULL OR statistic = ?)"
-            " AND state IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?",
-            *(after, statistic, statistic, msgspec.json.encode(list(states)).decode(), limit),
-        )
-        return [(job_id, JobState(state)) for job_id, state in rows]
-
-    def newest(
-        self,
-        before: int,
-        limit: int,
-        *,
-        states: Collection[JobState] = tuple(JobState),
-        statistic: str | None = None,
-        also: Collection[int] = (),
-        never: Collection[int] = (),
-    ) -> list[JobRecord]:
-        """Up to `limit` jobs with an id below `before`, the newest first, in one read.
-
-        Only those in one of these states or among `also`, and none of `never`; and only those
-        of this statistic, where one is given.
-        """
-        lists = (msgspec.json.encode(list(each)).decode() for each in (states, also, never))
-        rows = self._read(
-            f"SELECT {_COLUMNS} FROM jobs WHERE id < ? AND (? IS NULL OR statistic = ?)"
-            " AND (state IN (SELECT value FROM json_each(?))"
-            " OR id IN (SELECT value FROM json_each(?)))"
-            " AND id NOT IN (SELECT value FROM json_each(?)) ORDER BY id DESC LIMIT ?",
-            *(before, statistic, statistic, *lists, limit),
-        )
-        return [_record(row) for row in rows]
-
-    def with_key(self, key: str) -> JobRecord | None:
-        """The first job that came with this idempotency key; None where none is kept."""
-        rows = self._read(
-            f"SELECT {_COLUMNS} FROM jobs WHERE idempotency_key = ? ORDER BY id LIMIT 1", key
-        )
-        return _record(rows[0]) if rows else None
-
-    def of_batch(self, batch: int) -> list[tuple[int, JobState]]:
-        """(id, state) of the jobs of a batch that are kept, by id."""
-        rows = self._read("SELECT id, state FROM jobs WHERE batch = ? ORDER BY id", batch)
-        return [(job_id, JobState(state)) for job_id, state in rows]
-
-    def ended(self, after: int, limit: int) -> list[JobRecord]:
-        """Up to `limit` jobs that have ended, with an id above `after`, by id."""
-        rows = self._read(
-            f"SELECT {_COLUMNS} FROM jobs"
-            " WHERE id > ? AND ended_at IS NOT NULL ORDER BY id LIMIT ?",
-            *(after, limit),
-        )
-        return [_record(row) for row in rows]
-
-    def ended_before(self, moment: float, limit: int) -> list[int]:
-        """The ids of up to `limit` jobs that ended before `moment`, the oldest first."""
-        rows = self._read(
-            "SELECT id FROM jobs WHERE ended_at < ? ORDER BY ended_at, id LIMIT ?", moment, limit
-        )
-        return [job_id for (job_id,) in rows]
-
-    def first_ended(self, limit: int) -> list[int]:
-        """The ids of up to `limit` jobs that have ended, those accepted first."""
-        rows = self._read(
-            "SELECT id FROM jobs WHERE ended_at IS NOT NULL ORDER BY id LIMIT ?", limit
-        )
-        return [job_id for (job_id,) in rows]
-
-    def count_ended(self) -> int:
-        """How many jobs on record have ended."""
-        return int(self._read("SELECT count(*) FROM jobs WHERE ended_at IS NOT NULL")[0][0])
-
-    def _read(self, query: str, *values: float | str | None) -> list[tuple[Any, ...]]:
-        with _as_storage_error("the ledger cannot be read"), self._read_lock:
-            return self._reader.execute(query, values).fetchall()
-
 
 def _insert(count: int) -> str:
     """The statement that records so many jobs."""
     places = f"({', '.join(['?'] * (len(_NEW) + 1))})"
     return f"INSERT INTO jobs (id, {', '.join(_NEW)}) VALUES {', '.join([places] * count)}"
-
-
-def _record(row: tuple[Any, ...]) -> JobRecord:
-    fields = dict(zip(JobRecord.__struct_fields__, row, strict=True))
-    try:
-        return msgspec.convert(fields, JobRecord)
-    except msgspec.ValidationError as error:
-        raise StorageError(f"the ledger's row of job {row[0]} makes no sense: {error}") from error
-
-
-@contextmanager
-def _as_storage_error(what: str) -> Iterator[None]:
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        raise _storage_error(what, error) from error
-
-
-def _storage_error(what: str, error: Exception) -> StorageError:
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    full |= getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-    return (StorageFull if full else StorageError)(f"{what}: {error}")
 
 
 def _identity(path: Path | str) -> tuple[int, int] | None:

@@ -24,8 +24,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             " folder_lock dataset column_source chart_library stats"
         ),
         (
-            "csv_text row_order parquet_file ingest shared_data column_cache ledger_schema ledger"
-            " result_store request_fields catalogue pool"
+            "csv_text row_order parquet_file ingest shared_data column_cache"
+            " ledger_schema ledger_reader ledger result_store request_fields catalogue pool"
         ),
         (
             "fork_server crew staff pipes inbox turns scheduler deadlines dispatch lookout worker"
