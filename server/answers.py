@@ -112,6 +112,28 @@ class Job(_Answer, tag_field="status", tag="done"):
     data: JobDescription
 
 
+class AnswerTable(_Answer):
+    """An answer as a table: the columns' names, and rows of as many cells."""
+
+    columns: list[str]
+    rows: list[list[bool | int | float | str | None]]
+
+
+class TableAnswer(_Answer, tag_field="status", tag="done"):
+    """The answer of one job as a table."""
+
+    data: AnswerTable
+
+
+class ChartAnswer(_Answer, tag_field="status", tag="done"):
+    """The picture of one job's answer."""
+
+    data: Annotated[
+        dict[str, Any] | None,
+        Meta(description="Vega-Lite 6, with the data in it; null where no picture fits."),
+    ]
+
+
 StatisticName = Annotated[str, Meta(description="The name of a statistic.")]
 
 _States = list[

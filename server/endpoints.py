@@ -24,11 +24,17 @@ class _AnyText(BaseConverter):
     part_isolating = False
 
 
+class _JobText(_AnyText):
+    """The same, but for the end of an address about a job's answer."""
+
+    regex = r"(?s:(?!.*/(?:table|chart)\Z).*)"
+
+
 def create_app(jobs: Jobs, settings: Settings) -> Flask:
     """The WSGI application that serves `jobs`; one address for each statistic it knows."""
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False
-    app.url_map.converters["any_text"] = _AnyText
+    app.url_map.converters |= {"any_text": _AnyText, "job_text": _JobText}
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     watch_requests(app, jobs)
 

@@ -167,6 +167,12 @@ class AlreadyEnded(SportivError):
     status = 409
 
 
+class NoAnswer(SportivError):
+    """The job has no answer to be shown: it has not ended, has failed, or was cancelled."""
+
+    status = 409
+
+
 class QueueFull(SportivError):
     """As many jobs wait as the server accepts; the client may try again later.
 

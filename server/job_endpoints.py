@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from flask import Flask, Response, g, request
 
+from server.answered import answered
 from server.catalogue import parse_object
 from server.errors import (
     BadRequest,
@@ -61,8 +62,10 @@ def add_jobs(app: Flask, jobs: Jobs) -> None:
         ("GET", "/api/get_results/<any_text:job_id>", _get_results),
         ("GET", "/api/jobs", _list_jobs),
         ("GET", "/api/history", _history),
-        ("GET", "/api/jobs/<any_text:job_id>", _describe_job),
-        ("DELETE", "/api/jobs/<any_text:job_id>", _cancel),
+        ("GET", "/api/jobs/<job_text:job_id>", _describe_job),
+        ("GET", "/api/jobs/<any_text:job_id>/table", _table),
+        ("GET", "/api/jobs/<any_text:job_id>/chart", _chart),
+        ("DELETE", "/api/jobs/<job_text:job_id>", _cancel),
         ("GET", "/api/num_jobs", _num_jobs),
     ):
         app.add_url_rule(
@@ -217,3 +220,18 @@ def _list_jobs(jobs: Jobs) -> Response:
 def _num_jobs(jobs: Jobs) -> Response:
     unfinished = jobs.unfinished
     return reply({"status": "done", "data": unfinished, "num_jobs": unfinished})
+
+
+def _table(jobs: Jobs, job_id: str) -> Response:
+    only_known(request.args, ("format",))
+    as_csv = choice(request.args, "format", {"json": False, "csv": True})
+    number = _job_number(job_id)
+    table = answered(jobs, number).table()
+    if not as_csv:
+        return done({"columns": table.columns, "rows": table.rows})
+    name = {"Content-Disposition": f'attachment; filename="job_id_{number}.csv"'}
+    return Response(table.csv(), headers=name, content_type="text/csv; charset=utf-8")
+
+
+def _chart(jobs: Jobs, job_id: str) -> Response:
+    return done(answered(jobs, _job_number(job_id)).chart())

@@ -251,7 +251,8 @@ def _responses(route: Route, schemas: _Schemas) -> dict[str, Json]:
         found[str(status)] = {
             "description": answer.about,
             "headers": _headers(answer.headers, schemas),
-            "content": {each: {"schema": schemas.of(answer.type)} for each in answer.medias},
+            "content": {each: {"schema": schemas.of(answer.type)} for each in answer.medias}
+            | ({answer.text: {"schema": {"type": "string"}}} if answer.text else {}),
             "links": _links(route.links) if answer.type is answers.Accepted else {},
         }
     for status, errors in sorted(_by_status((*route.errors, *EVERYWHERE)).items()):

@@ -19,6 +19,7 @@ from server.errors import (
     Forbidden,
     KeyReused,
     LengthRequired,
+    NoAnswer,
     NoChartLibrary,
     NoWorkers,
     QueueFull,
@@ -37,6 +38,7 @@ JSON = "application/json"
 HTML = "text/html"
 TEXT = "text/plain"
 ANYTHING = "*/*"
+CSV = "text/csv"
 PROBLEM = "application/problem+json"
 
 
@@ -56,12 +58,16 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer that is no error; `type` is what its body holds, NOTHING where it has none."""
+    """An answer that is no error; `type` is what its body holds.
+
+    `text` is a further media type that can be asked for, whose body is a text.
+    """
 
     about: str
     type: Any
     headers: tuple[str, ...] = ()
     media: str = JSON
+    text: str = ""
 
     @property
     def medias(self) -> tuple[str, ...]:
@@ -284,6 +290,33 @@ ROUTES = (
         {200: Answer("The job's record.", answers.Job)},
         parameters=(_ID,),
         errors=(UnknownJob, StorageError),
+    ),
+    Route(
+        "GET",
+        "/api/jobs/{job_id}/table",
+        "get_table",
+        JOBS,
+        "The answer of a job as a table",
+        {200: Answer("Columns and rows, as JSON or as CSV.", answers.TableAnswer, text=CSV)},
+        about="In CSV (RFC 4180) `null` is empty, and a text that a spreadsheet would run as a "
+        "formula begins with an apostrophe.",
+        parameters=(
+            _ID,
+            Parameter("format", "query", Literal["json", "csv"], "`csv` for a file to download."),
+        ),
+        errors=(BadRequest, UnknownJob, NoAnswer, StorageError),
+    ),
+    Route(
+        "GET",
+        "/api/jobs/{job_id}/chart",
+        "get_chart",
+        JOBS,
+        "The answer of a job as a picture",
+        {200: Answer("A description in Vega-Lite, to be drawn by Vega.", answers.ChartAnswer)},
+        about="The data are in it, as the set `answer`. Its width is that of the place where it "
+        "stands, unless it has panels.",
+        parameters=(_ID,),
+        errors=(UnknownJob, NoAnswer, StorageError),
     ),
     Route(
         "DELETE",

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import numpy as np
 from msgspec import Meta
 
+from server.stats.charts_ranked import bootstrap
 from server.stats.estimators import ESTIMATORS, Estimator, bca_levels
 from server.stats.resampling import (
     Bundle,
@@ -164,6 +165,7 @@ ROWS = (
         plan,
         combine,
         merge,
+        chart=bootstrap,
         formula=(
             "Percentile: the quantiles (type 7) (1 - c) / 2 and (1 + c) / 2 of the estimates of "
             "all resamples, c being the confidence. BCa: the quantiles "

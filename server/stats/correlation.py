@@ -12,6 +12,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 from msgspec import Meta
 
+from server.stats.charts_ranked import correlations
 from server.stats.coefficients import LEAST_CELLS, Cells, Pairs, estimates, grid
 from server.stats.resampling import (
     Bundle,
@@ -197,6 +198,7 @@ ROWS = (
         plan,
         combine,
         merge,
+        chart=correlations,
         formula=(
             "Over the cells (state, stratum, year) that both questions have, each with the mean "
             "of its rows: r = sum((x - mean x)(y - mean y)) / sqrt(sum((x - mean x)^2) "

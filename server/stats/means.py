@@ -8,6 +8,8 @@ states, and its mean is None in answers about it alone.
 from collections.abc import Sequence
 from operator import itemgetter
 
+from server.stats.charts_heat import by_strata
+from server.stats.charts_ranked import differences
 from server.stats.selection import means_by
 from server.stats.statistic import Json, QuestionRequest, StateRequest, Statistic
 from server.table import MISSING, Table
@@ -123,6 +125,7 @@ _OHIO = {"question": _OBESITY, "state": "Ohio"}
 _MEAN = "The sum of the values of all rows, divided by their number."
 _DIFFERENCE = "The mean over all rows less the mean over the rows of the state."
 _RANKING = f"{_MEAN} Less is better for the questions that the table's description names."
+_STATE_MEAN = ("state", "mean")
 _SOURCE = "The arithmetic mean, unweighted."
 
 ROWS = (
@@ -131,6 +134,7 @@ ROWS = (
         "The mean of every state, lowest first.",
         QuestionRequest,
         states_mean,
+        columns=_STATE_MEAN,
         formula=_MEAN,
         source=_SOURCE,
         example=_SOME,
@@ -140,6 +144,7 @@ ROWS = (
         "The mean of one state.",
         StateRequest,
         state_mean,
+        columns=_STATE_MEAN,
         formula=_MEAN,
         source=_SOURCE,
         example=_OHIO | {"years": [2015, 2019]},
@@ -149,6 +154,7 @@ ROWS = (
         "The five best states, best first.",
         QuestionRequest,
         best5,
+        columns=_STATE_MEAN,
         formula=_RANKING,
         source=_SOURCE,
         example={"question": _OBESITY},
@@ -158,6 +164,7 @@ ROWS = (
         "The five worst states, worst first.",
         QuestionRequest,
         worst5,
+        columns=_STATE_MEAN,
         formula=_RANKING,
         source=_SOURCE,
         example={"question": _OBESITY},
@@ -176,6 +183,8 @@ ROWS = (
         "How far each state lies below the mean over all rows.",
         QuestionRequest,
         diff_from_mean,
+        columns=("state", "difference"),
+        chart=differences,
         formula=_DIFFERENCE,
         source=_SOURCE,
         example=_SOME,
@@ -185,6 +194,8 @@ ROWS = (
         "How far one state lies below the mean over all rows.",
         StateRequest,
         state_diff_from_mean,
+        columns=("state", "difference"),
+        chart=differences,
         formula=_DIFFERENCE,
         source=_SOURCE,
         example=_OHIO,
@@ -194,6 +205,8 @@ ROWS = (
         "The mean of every state, category and stratum.",
         QuestionRequest,
         mean_by_category,
+        columns=("state", "category", "stratum", "mean"),
+        chart=by_strata,
         formula=_MEAN,
         source=_SOURCE,
         example=_SOME | {"category": "Age (years)", "stratum": "18 - 24"},
@@ -203,6 +216,8 @@ ROWS = (
         "The mean of every category and stratum in one state.",
         StateRequest,
         state_mean_by_category,
+        columns=("state", "category", "stratum", "mean"),
+        chart=by_strata,
         formula=_MEAN,
         source=_SOURCE,
         example=_OHIO | {"category": "Age (years)"},

@@ -21,6 +21,8 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 from msgspec import Meta
 
+from server.stats.charts_heat import pairs
+from server.stats.charts_spread import two_groups
 from server.stats.pairs import MOST_SPLITS, Pairs, Schedule, extremes_of, merge_extremes
 from server.stats.selection import Group, groups, select
 from server.stats.statistic import Json, QuestionRequest, Seed, Statistic, Unanswerable, check_parts
@@ -254,6 +256,7 @@ ROWS = (
         plan=_plan_two,
         combine=_answer_two,
         merge=merge_extremes,
+        chart=two_groups,
         formula="Of N random splits of the pooled rows into groups of the same sizes, c have means"
         " that differ by at least as much, in either direction: p = (c + 1) / (N + 1). Where there"
         f" are at most n_permutations splits (and at most {MOST_SPLITS:,}), all are looked at:"
@@ -274,6 +277,7 @@ ROWS = (
         plan=_plan_all,
         combine=_answer_all,
         merge=merge_extremes,
+        chart=pairs,
         formula="Each pair as by permutation_test. With the k p-values ascending, the i-th"
         " p_holm is the largest of min(1, (k - j + 1) p_j) over j up to i.",
         source="Phipson & Smyth 2010; Holm 1979",

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
+from server.stats.charts_spread import ranks
 from server.stats.means import BEST
 from server.stats.selection import Group, groups, select
 from server.stats.statistic import Confidence, Json, QuestionRequest, Seed, Statistic, check_parts
@@ -184,6 +185,7 @@ ROWS = (
         plan=_plan,
         combine=_answer,
         merge=_merge,
+        chart=ranks,
         formula="Each resample draws the n rows of every state with replacement and ranks the"
         " states by their means. share_in_best5 is the share of resamples with a rank of at most 5;"
         " rank_low and rank_high are quantiles of the ranks (inverse distribution function).",

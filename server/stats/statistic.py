@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from server.stats.answer_table import Json as Json  # so that it can be had from here
+from server.stats.answer_table import Record
+from server.stats.chart import Chart
 from server.table import Table
-
-Json = Any
-"""A value that JSON can carry: None, bool, int, float, str, list, or dict with str keys."""
 
 By = Literal["state", "stratum", "year"]
 
@@ -130,6 +130,11 @@ class Statistic:
     does not depend on the number of workers. None stands for an undefined value (the mean of
     no rows) and reads `null`.
 
+    `columns` names what the keys and the figures of an answer are that has names as keys,
+    `("state", "mean")`; `apart` are fields of its records that its table leaves out.
+    `chart(records, data)` makes the picture of an answer, from the rows of its table and the
+    answer itself, where the picture that its shape suggests will not do (`charts.by_shape`).
+
     `formula` and `source` say how a figure is computed and who says so; `example` is a
     request about the shipped table. `docs/statistics.md` is made of them.
     """
@@ -141,6 +146,9 @@ class Statistic:
     plan: Callable[[Table, Any], Sequence[Json]] = one_part
     combine: Callable[[Table, Any, Sequence[Json]], Json] = only_partial
     merge: Callable[[Any, Sequence[Json]], Json] | None = None
+    columns: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
+    chart: Callable[[Sequence[Record], Json], Chart | None] | None = None
     formula: str = ""
     source: str = ""
     example: Mapping[str, Json] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta
 
+from server.stats.charts_spread import boxes, dots
 from server.stats.selection import Group, Selection, groups_of_share, select, shares
 from server.stats.statistic import GroupedRequest, Json, Statistic, finite
 from server.table import Floats, Table
@@ -188,6 +189,7 @@ ROWS = (
         describe,
         plan,
         combine,
+        chart=boxes,
         formula=(
             "mean = sum(x) / n; sd = sqrt(sum((x - mean)^2) / (n - 1)). Quartiles: with the "
             "values in order, that of p is at place 1 + (n - 1) p, on the line between neighbours."
@@ -202,6 +204,7 @@ ROWS = (
         quantiles,
         plan,
         combine,
+        chart=dots,
         formula=(
             "With the n values in order, the quantile of p is at place 1 + (n - 1) p, on the "
             "line between the values at the places before and after."

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 from msgspec import Meta
 
+from server.stats.charts_trend import trends
 from server.stats.selection import Rows, groups_of_share, select, shares
 from server.stats.statistic import Confidence, Json, QuestionRequest, Statistic, finite
 from server.stats.theil_sen import theil_sen
@@ -197,6 +198,8 @@ ROWS = (
         trend,
         plan,
         combine,
+        apart=("years",),
+        chart=trends,
         formula=(
             "slope = sum((t - mean t) (x - mean x)) / sum((t - mean t)^2) over the rows (year t, "
             "value x); standard_error = sqrt(sum(residual^2) / (n - 2) / sum((t - mean t)^2)); "
