@@ -88,7 +88,7 @@ def _tuple(key: str) -> tuple[str, ...]:
     """The names in the text of a Python tuple; the text itself where it is none."""
     if not (key.startswith("(") and key.endswith(")")):
         return (key,)
-    if key.startswith("('") and key.endswith("')") and not set(key) & {'"', "\\"}:
+    if key[:2] == "('" and key[-2:] == "')" and '"' not in key and "\\" not in key:
         return tuple(key[2:-2].split("', '"))
     try:
         found = ast.literal_eval(key)

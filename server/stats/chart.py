@@ -147,6 +147,14 @@ def first_of(values: Sequence[Record], most: int = MOST_ROWS) -> tuple[Sequence[
     return values[:most], f"The first {most:,} of {len(values):,}."
 
 
+def first_labelled(
+    records: Sequence[Record], most: int = MOST_ROWS, names: Iterable[str] = _LABELS
+) -> tuple[list[Record], str]:
+    """The same, with what they are about."""
+    drawn, note = first_of(records, most)
+    return labelled(drawn, names), note
+
+
 # -- numbers --------------------------------------------------------------------------
 
 

@@ -12,9 +12,9 @@ from server.stats.chart import (
     by_label,
     extremes,
     figure,
+    first_labelled,
     first_of,
     label_of,
-    labelled,
     numbers,
     rows,
     tooltip,
@@ -38,7 +38,7 @@ def by_strata(records: Sequence[Record], data: Json) -> Chart | None:
         return None
     if len({each["state"] for each in records}) == 1:
         return strata_of_one(records)
-    values, note = first_of(labelled(records), MOST_MARKS)
+    values, note = first_labelled(records, MOST_MARKS)
     cells = {
         "width": {"step": _CELL},
         "height": {"step": _CELL - 2},
@@ -74,7 +74,7 @@ def by_strata(records: Sequence[Record], data: Json) -> Chart | None:
 
 def strata_of_one(records: Sequence[Record]) -> Chart:
     """The means of one state's strata as bars, coloured by category."""
-    values, note = first_of(labelled(records, ("category", "stratum")))
+    values, note = first_labelled(records, names=("category", "stratum"))
     categories = list(dict.fromkeys(each["category"] for each in values))
     encoding = {
         "y": by_label(),

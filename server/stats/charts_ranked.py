@@ -16,7 +16,7 @@ from server.stats.chart import (
     end,
     extremes,
     figure,
-    first_of,
+    first_labelled,
     is_number,
     labelled,
     rows,
@@ -32,7 +32,7 @@ _ZERO: Spec = {"mark": {"type": "rule", "color": GREY}, "encoding": {"x": {"datu
 
 def bars(records: Sequence[Record], field: str) -> Chart:
     """A bar for each record, in their order, from zero."""
-    values, note = first_of(labelled(records))
+    values, note = first_labelled(records)
     encoding = {
         "y": by_label(),
         "x": figure(values, field, zero=True),
@@ -48,7 +48,7 @@ def differences(records: Sequence[Record], data: Json) -> Chart | None:
         return None
     field = "difference"
     ranked = sorted(records, key=lambda each: _rank(each[field]))
-    values, note = first_of(labelled(ranked))
+    values, note = first_labelled(ranked)
     colour = {"condition": {"test": f"datum.{field} < 0", "value": ORANGE}, "value": BLUE}
     drawn = {
         "mark": BAR,
@@ -77,7 +77,7 @@ def intervals(
     """A point with its interval for each record, the greatest first; years in their order."""
     is_ranked = not any("year" in each for each in records)
     ranked = sorted(records, key=lambda each: _rank(each[field])) if is_ranked else records
-    values, note = first_of(labelled(ranked))
+    values, note = first_labelled(ranked)
     limits = (field, low, high)
     told_of = tooltip(values, [*limits, *also])
     layers = [
@@ -132,7 +132,7 @@ def correlations(records: Sequence[Record], data: Json) -> Chart | None:
     """Both coefficients of each group with their intervals, from -1 to 1."""
     if not records:
         return None
-    found, note = first_of(labelled(records))
+    found, note = first_labelled(records)
     values = [
         {
             "label": each["label"],

@@ -16,7 +16,7 @@ from server.stats.chart import (
     end,
     extremes,
     figure,
-    first_of,
+    first_labelled,
     is_number,
     labelled,
     numbers,
@@ -30,7 +30,7 @@ def ranks(records: Sequence[Record], data: Json) -> Chart | None:
     """The rank of each state with its interval, best first, coloured by its share of best fives."""
     if not records:
         return None
-    values, note = first_of(labelled(records))
+    values, note = first_labelled(records)
     limits = ("rank", "rank_low", "rank_high")
     told_of = tooltip(values, [*limits, "share_in_best5", "mean", "n"])
     colour = {
@@ -67,7 +67,7 @@ def boxes(records: Sequence[Record], data: Json) -> Chart | None:
     """A box from quartile to quartile, its median, its mean, and lines to the extremes."""
     if not records:
         return None
-    values, note = first_of(labelled(records))
+    values, note = first_labelled(records)
     shown = ("mean", "min", "q1", "median", "q3", "max")
     layers = [
         {
@@ -97,7 +97,7 @@ def dots(records: Sequence[Record], data: Json) -> Chart | None:
     """The quantiles of each group as dots on a line."""
     if not records:
         return None
-    values, note = first_of(labelled(records), 5000)
+    values, note = first_labelled(records, 5000)
     colour = {
         "field": "probability",
         "type": "quantitative",

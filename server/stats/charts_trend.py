@@ -12,8 +12,7 @@ from server.stats.chart import (
     Spec,
     end,
     extremes,
-    first_of,
-    labelled,
+    first_labelled,
     number_format,
     numbers,
     tooltip,
@@ -26,7 +25,7 @@ _COLUMNS = 4
 
 def trends(records: Sequence[Record], data: Mapping[str, Any]) -> Chart | None:
     """Of one group one picture; of several a small one each, on the same scales."""
-    found, note = first_of(labelled(data["groups"]), MOST_ROWS)
+    found, note = first_labelled(data["groups"], MOST_ROWS)
     values = [
         {"label": group["label"], **year} for group in found for year in group.get("years", ())
     ]
