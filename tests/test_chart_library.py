@@ -40,7 +40,19 @@ def test_the_script_defines_what_a_page_draws_with() -> None:
     assert library.name.startswith("vega-")
     assert library.name.endswith(".js")
     assert library.script() is script
-    assert "vl_convert" not in sys.modules
+
+
+def test_the_process_that_asks_does_not_import_what_makes_it(
+    run_python: Callable[..., str],
+) -> None:
+    code = (
+        "import sys\n"
+        "from server.chart_library import ChartLibrary\n"
+        "print(len(ChartLibrary().script()), 'vl_convert' in sys.modules)\n"
+    )
+    size, is_imported = run_python(code).split()
+    assert int(size) > 500_000
+    assert is_imported == "False"
 
 
 def test_all_who_ask_at_once_get_one_script(maker: Callable[[str], str], runs: Path) -> None:

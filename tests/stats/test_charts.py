@@ -302,6 +302,14 @@ def test_more_rows_than_anybody_reads_are_cut_and_the_title_says_so() -> None:
 
 
 @pytest.mark.parametrize("name", STATISTICS)
+def test_the_data_can_be_read_from_what_vega_draws(name: str) -> None:
+    _, spec = asked(sample(), name, **STATISTICS[name].example)
+    first, *_ = vl_convert.vegalite_to_vega(spec)["data"]
+    assert first["name"] == "answer"
+    assert first["values"] == spec["data"]["values"]
+
+
+@pytest.mark.parametrize("name", STATISTICS)
 def test_a_picture_takes_the_width_of_its_place_unless_it_has_panels(name: str) -> None:
     _, spec = asked(sample(), name, **STATISTICS[name].example)
     assert (spec.get("width") == "container") is ("facet" not in spec)
