@@ -152,7 +152,7 @@ USERS: dict[str, set[str]] = {
         "server.wsgi",
     },
     "werkzeug": {"server.endpoints", "server.error_replies"},
-    "sqlite3": {"server.ledger"},
+    "sqlite3": {"server.ledger", "server.ledger_reader"},
     "prometheus_client": {"server.metrics"},
     "vl_convert": {"server.chart_library"},
     "multiprocessing": set(),
