@@ -16,19 +16,19 @@ from server import answers
 from server.catalogue import Catalogue
 from server.errors import ShuttingDown, SportivError
 from server.http_input import MOST_IN_BATCH
+from server.job_routes import SUBMIT
 from server.request_fields import VOCABULARY
-from server.routes import (
+from server.route import (
     BEFORE_ALL,
     EVERYWHERE,
     HEADERS,
     HEADERS_OF_ERRORS,
     JSON,
     PROBLEM,
-    ROUTES,
-    SUBMIT,
     TAGS,
     Route,
 )
+from server.routes import ROUTES
 from server.stats.statistic import Json, Statistic
 
 Schema = dict[str, Any]

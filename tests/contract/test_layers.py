@@ -32,11 +32,11 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             " gathering submission answer_cache result_writer end_recorder housekeeper loader"
         ),
         "supervisor process_pool thread_pool",
-        "metrics admission live_jobs intake job_view jobs answered answers",
+        "metrics admission live_jobs intake job_view jobs answered answers server_answers",
         (
             "guard problems http_input facts dashboard replies error_replies job_endpoints"
-            " server_endpoints page_endpoints endpoints request_log routes openapi docs_page"
-            " documents express refusal patient_worker runtime"
+            " server_endpoints page_endpoints endpoints request_log route job_routes server_routes"
+            " routes openapi docs_page documents express refusal patient_worker runtime"
         ),
         "wsgi",
     )

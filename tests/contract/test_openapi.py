@@ -17,7 +17,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-from server import errors, routes
+from server import errors, job_routes, route, routes
 from server.endpoints import create_app
 from server.settings import Settings
 from server.stats import STATISTICS
@@ -89,8 +89,8 @@ def test_every_error_that_a_client_can_read_stands_with_its_status(document: Any
     tree = {each for each in vars(errors).values() if isinstance(each, type)}
     tree = {each for each in tree if issubclass(each, errors.SportivError)}
     general = {errors.SportivError, errors.UnknownName}  # the second one is a BadRequest
-    listed = {error for route in (routes.SUBMIT, *routes.ROUTES) for error in route.errors}
-    listed |= set(routes.EVERYWHERE)
+    listed = {error for each in (job_routes.SUBMIT, *routes.ROUTES) for error in each.errors}
+    listed |= set(route.EVERYWHERE)
     assert listed == tree - STARTUP - general
     told = json.dumps(document, ensure_ascii=False)
     assert all((each.__doc__ or "").splitlines()[0] in told for each in listed)
