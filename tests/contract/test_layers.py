@@ -17,7 +17,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     for layer in (
         (
             "errors messages plain_request lane wire reach channel table machine interpreter"
-            " memory digest variable"
+            " memory digest variable client client_errors"
         ),
         (
             "settings connection drain_rate job_state reserve result_locks logging_setup"
@@ -138,7 +138,12 @@ def test_an_import_is_seen_wherever_it_stands() -> None:
 # -- who may use what -----------------------------------------------------------------
 
 USERS: dict[str, set[str]] = {
-    "polars": {"server.ingest", "server.parquet_file", "server.row_order"},
+    "polars": {
+        "server.client.jobs",
+        "server.ingest",
+        "server.parquet_file",
+        "server.row_order",
+    },
     "flask": {
         "server.endpoints",
         "server.error_replies",
@@ -159,7 +164,8 @@ USERS: dict[str, set[str]] = {
     "pickle": set(),
     "gunicorn": {"server.patient_worker", "server.refusal"},
     "requests": set(),
-    "pandas": set(),
+    "pandas": {"server.client.jobs"},
+    "urllib3": {"server.client.transport"},
     "tests": set(),
     "tools": set(),
 }
@@ -197,6 +203,7 @@ LOADED = (
             ["polars", "server.ingest", "gunicorn", "vl_convert"],
         ),
         (["server.loader"], ["polars", "flask", "sqlite3"]),
+        (["server.client"], ["flask", "numpy", "polars", "pandas", "msgspec", "server.errors"]),
     ],
     ids=lambda names: names[0],
 )
