@@ -18,33 +18,22 @@ from server.settings import Settings
 from server.stats import STATISTICS
 from server.stats.statistic import QuestionRequest
 from tests.contract.test_layers import LAYERS
-from tests.support.servers import running_server
+from tests.support.pages import assert_alike, blocks, prose, text_of
+from tests.support.servers import ROOT, running_server
 from tests.support.tables import Row, table_of
 from tools import make_docs
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
     path
     for pattern in ("*.md", "docs/**/*.md", "data/*.md")
     for path in ROOT.glob(pattern)
     if not path.name.startswith(".")
 )
+SIX_DIGITS = 1e-4
+"""How near the numbers of a page are to the true ones that it shows with six digits."""
+
 OF_THE_TESTS = {"SPORTIV_TEST_DATA"}
 """Variables that the tests read and the server does not."""
-
-
-def text_of(name: str) -> str:
-    return (ROOT / name).read_text(encoding="utf-8")
-
-
-def blocks(name: str, language: str) -> list[str]:
-    """The fenced blocks of a page that are marked with `language`."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", text_of(name), re.MULTILINE | re.DOTALL)
-
-
-def prose(page: Path) -> str:
-    """A page without its fenced blocks."""
-    return re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
 
 
 def name_of(page: Path) -> str:
@@ -118,27 +107,9 @@ def test_every_example_in_the_statistics_page_is_answered_so(tmp_path: Path) -> 
     assert [name for name, _ in sections] == list(STATISTICS)
     with running_server(tmp_path) as server:
         for name, section in sections:
-            asked, answered = re.findall(r"^```json\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+            asked, answered = blocks(section, "json")
             data = server.data(name, **json.loads(asked))
-            assert_close(data, json.loads(answered))
-
-
-def assert_close(ours: Any, shown: Any) -> None:
-    """The same, but for digits beyond those that the page shows."""
-    assert type(ours) is type(shown)
-    match shown:
-        case dict():
-            assert list(ours) == list(shown)
-            for name, each in shown.items():
-                assert_close(ours[name], each)
-        case list():
-            assert len(ours) == len(shown)
-            for mine, each in zip(ours, shown, strict=True):
-                assert_close(mine, each)
-        case float():
-            assert ours == pytest.approx(shown, rel=1e-4)
-        case _:
-            assert ours == shown
+            assert_alike(data, json.loads(answered), SIX_DIGITS)
 
 
 @pytest.mark.parametrize("name", STATISTICS)
@@ -153,7 +124,7 @@ def test_every_statistic_says_how_it_is_computed(name: str) -> None:
 
 
 def targets(page: Path) -> Iterator[str]:
-    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page.read_text("utf-8"))):
         if not re.match(r"[a-z]+:|#", target):
             yield target.partition("#")[0]
 
@@ -247,7 +218,9 @@ def bound(scope: ast.Module | ast.ClassDef) -> Iterator[str]:
 def test_every_name_in_the_code_that_is_mentioned_exists(page: Path) -> None:
     known = definitions()
     everything = {name for names in known.values() for name in names}
-    for mentioned in re.findall(r"`([A-Za-z_][\w.]*)(?:\([^`]*\))?`", prose(page)):
+    for mentioned in re.findall(
+        r"`([A-Za-z_][\w.]*)(?:\([^`]*\))?`", prose(page.read_text("utf-8"))
+    ):
         owner, *names = mentioned.split(".")
         if owner in known and names and names[0] not in ("py", "conf"):
             for name in names:
@@ -281,7 +254,7 @@ def test_the_readme_names_the_folder_of_the_ledger() -> None:
 
 
 def test_the_readmes_description_of_a_table_is_one(tmp_path: Path) -> None:
-    (block,) = blocks("README.md", "toml")
+    (block,) = blocks(text_of("README.md"), "toml")
     path = tmp_path / "hours.toml"
     path.write_text(block, encoding="utf-8")
     description = load_description(path)
@@ -290,7 +263,7 @@ def test_the_readmes_description_of_a_table_is_one(tmp_path: Path) -> None:
 
 
 def test_the_statistic_in_contributing_works() -> None:
-    (block,) = blocks("CONTRIBUTING.md", "python")
+    (block,) = blocks(text_of("CONTRIBUTING.md"), "python")
     names: dict[str, Any] = {}
     exec(compile(block, "CONTRIBUTING.md", "exec"), names)
     (row,) = names["ROWS"]
