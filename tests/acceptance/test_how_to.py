@@ -1,0 +1,63 @@
+"""The pages that say how to, followed to the letter."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.support.pages import Reader, blocks, section, session, text_of
+from tests.support.servers import running_server
+
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not on the PATH")
+
+OWN_TABLE = text_of("docs/how-to/your-own-table.md")
+
+
+def own_table(folder: Path) -> dict[str, str]:
+    """The page's table and description, saved in `folder`; the settings that the page says."""
+    (table,) = blocks(OWN_TABLE, "csv")
+    (description,) = blocks(OWN_TABLE, "toml")
+    (folder / "hours.csv").write_text(table, "utf-8")
+    (folder / "hours.toml").write_text(description, "utf-8")
+    (start,) = blocks(section(OWN_TABLE, "3. Start it"), "sh")
+    settings = dict(re.findall(r"(SPORTIV_\w+)=(\S+) ", start))
+    assert start == " ".join(f"{name}={value}" for name, value in settings.items()) + " make run\n"
+    return {name: str(folder / value) for name, value in settings.items()}
+
+
+@needs_curl
+def test_a_table_of_ones_own_is_answered_as_the_page_shows(tmp_path: Path) -> None:
+    with running_server(tmp_path, **own_table(tmp_path)) as server:
+        Reader(tmp_path, server.port).follow(session(OWN_TABLE))
+
+
+CHANGES = [
+    ("hours.toml", 'value = "Hours"', 'value = "Hour"'),
+    ("hours.toml", 'year = "Year"', 'years = "Year"'),
+    ("hours.csv", ",3.9,", ",3,9,"),
+    ("hours.csv", ",3.9,", ",3.9 h,"),
+    ("hours.csv", ",301\n", ",many\n"),
+]
+
+
+def refusals() -> list[str]:
+    """What the page has the start say, for each change."""
+    rows = re.findall(
+        r"^\| .* \| (`+)(.*)\1 \|$", section(OWN_TABLE, "When the start refuses"), re.M
+    )
+    return [said.strip() for _, said in rows]
+
+
+@pytest.mark.parametrize(("change", "said"), list(zip(CHANGES, refusals(), strict=True)))
+def test_a_table_that_is_wrong_is_refused_as_the_page_says(
+    tmp_path: Path, change: tuple[str, str, str], said: str
+) -> None:
+    settings = own_table(tmp_path)
+    name, right, wrong = change
+    changed = (tmp_path / name).read_text("utf-8").replace(right, wrong, 1)
+    (tmp_path / name).write_text(changed, "utf-8")
+    with running_server(tmp_path, wait=False, **settings) as server:
+        assert server.exit_code() != 0
+        printed = server.errors.read_text("utf-8").replace(f"{tmp_path}/", "")
+    assert f"sportiv: cannot start: {said}\n" in printed
