@@ -2,12 +2,14 @@
 
 import re
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.support.pages import Reader, blocks, section, session, text_of
-from tests.support.servers import running_server
+from tests.support.servers import ROOT, running_server
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not on the PATH")
 
@@ -61,3 +63,51 @@ def test_a_table_that_is_wrong_is_refused_as_the_page_says(
         assert server.exit_code() != 0
         printed = server.errors.read_text("utf-8").replace(f"{tmp_path}/", "")
     assert f"sportiv: cannot start: {said}\n" in printed
+
+
+# -- upgrading ------------------------------------------------------------------------
+
+UPGRADING = text_of("docs/how-to/upgrading.md")
+SAMPLE = {"SPORTIV_DATA": str(ROOT / "data" / "sample.csv.gz")}
+OBESITY = "Percent of adults aged 18 years and older who have obesity"
+
+
+def run_block(folder: Path, title: str, number: int = 0) -> None:
+    """Run a block of the page's section as it stands."""
+    Reader(folder, 0).run(blocks(section(UPGRADING, title), "sh")[number])
+
+
+@needs_curl
+def test_a_folder_is_copied_used_by_the_next_version_and_put_back(tmp_path: Path) -> None:
+    started = section(UPGRADING, "3. Get the new version, and start")
+    with running_server(tmp_path, **SAMPLE) as server:
+        server.data("global_mean", question=OBESITY)
+        Reader(tmp_path, server.port).follow(session(section(UPGRADING, "1. Stop")))
+        assert server.stop() == 0
+    run_block(tmp_path, "2. Copy")
+    with running_server(tmp_path, **SAMPLE) as server:
+        Reader(tmp_path, server.port).follow(session(started))
+        server.data("states_mean", question=OBESITY)
+        assert server.stop() == 0
+    with closing(sqlite3.connect(tmp_path / "results/.ledger/ledger.sqlite3")) as ledger:
+        ledger.execute("PRAGMA user_version = 99")
+    with running_server(tmp_path, wait=False, **SAMPLE) as server:
+        assert server.exit_code() != 0
+        (refusal,) = blocks(UPGRADING, "text")
+        assert refusal in server.errors.read_text("utf-8").replace(f"{tmp_path}/", "")
+    run_block(tmp_path, "Going back")
+    with running_server(tmp_path, **SAMPLE) as server:
+        Reader(tmp_path, server.port).follow(session(started))
+        assert server.get("/api/jobs")["data"] == [{"job_id_1": "done"}]
+
+
+@needs_curl
+def test_the_copy_of_a_server_that_runs_is_whole(tmp_path: Path) -> None:
+    with running_server(tmp_path, **SAMPLE) as server:
+        server.data("global_mean", question=OBESITY)
+        run_block(tmp_path, "2. Copy", 1)
+        server.data("states_mean", question=OBESITY)
+    copy = {"SPORTIV_RESULTS_DIR": str(tmp_path / "results.copy")}
+    with running_server(tmp_path, **SAMPLE, **copy) as server:
+        assert server.result(1) == {"status": "done", "data": {"global_mean": 33.18340718857706}}
+        assert server.get("/api/jobs")["data"] == [{"job_id_1": "done"}]

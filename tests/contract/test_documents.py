@@ -14,6 +14,7 @@ import pytest
 from server import runtime
 from server.dataset import load_description
 from server.endpoints import create_app
+from server.metrics import Figures, Metrics
 from server.settings import Settings
 from server.stats import STATISTICS
 from server.stats.statistic import QuestionRequest
@@ -139,6 +140,14 @@ def test_every_relative_link_leads_to_a_file(page: Path) -> None:
 def test_every_variable_that_is_mentioned_is_a_setting(page: Path) -> None:
     known = {variable.name for _, variable in Settings.variables()} | OF_THE_TESTS
     assert set(re.findall(r"\bSPORTIV_[A-Z_]+\b", page.read_text("utf-8"))) <= known
+
+
+@every_page
+def test_every_metric_that_is_mentioned_is_one(page: Path) -> None:
+    nothing = Figures(**dict.fromkeys(Figures.__dataclass_fields__, 0))
+    kept = re.findall(r"^# TYPE (\w+)", Metrics(lambda: nothing).text().decode(), re.MULTILINE)
+    mentioned = re.findall(r"\bsportiv_[a-z_]+\b", page.read_text("utf-8"))
+    assert set(mentioned) <= set(kept)
 
 
 @every_page
