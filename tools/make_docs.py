@@ -4,8 +4,9 @@
 
 `docs/settings.md` comes whole from the fields of `server.settings.Settings`, and
 `docs/statistics.md` from the rows in `server.stats`; so does what stands between the two
-markers in `README.md`. With `--check`
-nothing is written: a page that is out of step is printed as a diff, and the exit code is 1.
+markers in `README.md`. Tables of measured figures come from the kept report (`tools.figures`).
+With `--check` nothing is written: a page that is out of step is printed as a diff, and the exit
+code is 1.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from server.settings import ROOT, Settings
 from server.stats import STATISTICS
 from server.stats.statistic import Filters, Statistic
 from server.variable import Variable
+from tools.figures import pages_with_figures
 from tools.statistics_page import statistics_page
 
 README = Path("README.md")
@@ -115,6 +117,7 @@ def generated(root: Path) -> dict[Path, str]:
         README: with_statistics(readme, statistics_table(STATISTICS)),
         SETTINGS: settings_page(variable for _, variable in Settings.variables()),
         STATISTICS_PAGE: statistics_page(STATISTICS, *SAMPLE),
+        **pages_with_figures(root),
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from benchmarks.__main__ import BENCHMARKS
 from server import runtime
 from server.dataset import load_description
 from server.endpoints import create_app
@@ -159,6 +160,12 @@ def test_every_make_target_that_is_mentioned_is_in_the_makefile(page: Path) -> N
         *re.findall(r"^(?:[A-Z_]+=\S+ )*make ([a-z]+)\b", page_text, re.MULTILINE),
     }
     assert mentioned <= known
+
+
+@every_page
+def test_every_benchmark_that_is_mentioned_is_one(page: Path) -> None:
+    named = re.findall(r"python -m benchmarks ([a-z_]+)", page.read_text("utf-8"))
+    assert set(named) <= set(BENCHMARKS)
 
 
 @every_page
