@@ -22,7 +22,17 @@ SETTLED_SECONDS = 2.0
 """How old the last change of a file must be: more than a tick of any file system's clock."""
 
 MAKERS = (
-    *("csv_text", "dataset", "errors", "ingest", "machine", "parquet_file", "row_order", "table"),
+    *(
+        "csv_rows",
+        "csv_text",
+        "dataset",
+        "errors",
+        "ingest",
+        "machine",
+        "parquet_file",
+        "row_order",
+        "table",
+    ),
     *("column_cache", "column_source", "digest", "shared_data"),
 )
 """The modules that columns are made, written and kept by."""

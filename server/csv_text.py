@@ -11,14 +11,9 @@ import math
 import re
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from server.dataset import Description
 from server.errors import DataError
@@ -28,13 +23,6 @@ _NO_NUMBER = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "NULL"})
 _NUMBER = re.compile(r"[+-]?((\d+|\d{1,3}(,\d{3})+)(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _YEAR = re.compile(r"[+-]?\d{1,9}(\.0*)?", re.ASCII)
 _GZIP, _BOM = b"\x1f\x8b", b"\xef\xbb\xbf"
-_NEWLINE, _RETURN, _QUOTE, _COMMA = b'\n\r",'
-_BEFORE_QUOTED = np.isin(np.arange(256), list(b',\n"'))
-_AFTER_QUOTED = np.isin(np.arange(256), list(b',\r\n"'))
-_PIECE = 1 << 19  # bytes, so that a piece stays in a core's cache
-_FEW = 64  # rows of a piece
-
-_Array = npt.NDArray[Any]
 
 
 class Doubt(Exception):
@@ -58,7 +46,7 @@ class Layout:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[io.BufferedIOBase]:
+def opened(path: Path) -> Iterator[io.BufferedIOBase]:
     with path.open("rb") as raw:
         if raw.peek(len(_GZIP)).startswith(_GZIP):
             with gzip.GzipFile(fileobj=raw) as unpacked:
@@ -70,7 +58,7 @@ def _opened(path: Path) -> Iterator[io.BufferedIOBase]:
 def _lines(path: Path) -> Generator[str]:
     line = 0
     try:
-        with _opened(path) as stream:
+        with opened(path) as stream:
             for line, text in enumerate(stream, 1):
                 yield (text.removeprefix(_BOM) if line == 1 else text).decode()
     except UnicodeDecodeError as error:
@@ -193,93 +181,6 @@ def first_fault(cells: Mapping[str, str]) -> tuple[str, str] | None:
         if not cells[role].strip() and number(cells["value"]) is not None:
             return role, f"a row with a value has no {role}"
     return None
-
-
-def empty_ends(layout: Layout) -> tuple[int, int]:
-    """How many lines below the header hold nothing, and how many whole rows end in nothing.
-
-    A whole row has as many fields as the header. Where many in a piece end in an empty field,
-    or one began in an earlier piece, it is not looked at, and not counted.
-    """
-    blank = whole = 0
-    for codes, quotes, quoted in pieces(layout):
-        outside = partial(_outside, quotes, quoted)
-        newlines = np.flatnonzero(codes == _NEWLINE)
-        starts, ends = newlines[:-1], newlines[1:]
-        last = ends - 1
-        last -= codes[last] == _RETURN
-        blank += int(np.count_nonzero(outside(ends[last == starts])))
-        empty = ends[codes[last] == _COMMA]
-        empty = empty[outside(empty)]
-        if len(empty) <= _FEW:
-            rows = (_row_that_ends(codes, newlines, end, outside) for end in empty)
-            whole += sum(_width(row) == len(layout.header) for row in rows)
-    return blank, whole
-
-
-def _outside(quotes: _Array, quoted: int, places: _Array) -> _Array:
-    """Whether each place is in no quotes, given where these are and if it began in some."""
-    return np.equal((np.searchsorted(quotes, places) + quoted) % 2, 0)
-
-
-def _row_that_ends(
-    codes: _Array, newlines: _Array, end: int, outside: Callable[[_Array], _Array]
-) -> str:
-    """The row that ends there; nothing where it began in an earlier piece."""
-    for before in newlines[: np.searchsorted(newlines, end)][::-1]:
-        if outside(before):
-            return codes[before + 1 : end].tobytes().decode()
-    return ""
-
-
-def _width(row: str) -> int:
-    """How many fields a row has; 0 where the csv module does not take it."""
-    with suppress(csv.Error):
-        return max(map(len, csv.reader(io.StringIO(row, newline=""), strict=True)), default=0)
-    return 0
-
-
-def pieces(layout: Layout) -> Iterator[tuple[_Array, _Array, int]]:
-    """The bytes below the header in pieces, the places of the quotes, and if it begins in one.
-
-    A piece is whole lines after a newline. Doubt where it is no UTF-8, where a carriage
-    return ends no line, or where a quote is neither at the edge of a field nor doubled: only
-    without such quotes do polars and csv.reader cut the text alike.
-    """
-    quoted, mask = 0, np.empty(_PIECE, bool)
-    for codes in _whole_lines(layout):
-        here = mask[: len(codes)]
-        if codes.max() >= 0x80:
-            codes.tobytes().decode()
-        if np.equal(codes, _RETURN, out=here).any():
-            require(bool((codes[np.flatnonzero(here) + 1] == _NEWLINE).all()))
-        quotes = np.flatnonzero(np.equal(codes, _QUOTE, out=here))
-        opening, closing = quotes[quoted::2], quotes[1 - quoted :: 2]
-        require(bool(_BEFORE_QUOTED[codes[opening - 1]].all()))
-        require(bool(_AFTER_QUOTED[codes[closing + 1]].all()))
-        yield codes, quotes, quoted
-        quoted = (quoted + len(quotes)) % 2
-    require(not quoted)
-
-
-def _whole_lines(layout: Layout) -> Iterator[_Array]:
-    """The bytes below the header in pieces of whole lines, each piece after a newline."""
-    piece, held = bytearray(b"\n".ljust(_PIECE)), 1
-    codes = np.frombuffer(piece, np.uint8)
-    with _opened(layout.path) as stream:
-        for _ in range(layout.line):
-            stream.readline()
-        while read := stream.readinto(memoryview(piece)[held:]):
-            filled = held + read
-            end = piece.rfind(b"\n", 0, filled) + 1
-            yield codes[:end]
-            held = 1 + filled - end
-            piece[1:held] = piece[end:filled]
-            require(held < _PIECE)
-    if held > 1:
-        require(piece[held - 1] != _COMMA)  # polars overlooks an empty field at the very end
-        piece[held] = _NEWLINE
-        yield codes[: held + 1]
 
 
 def require(in_order: bool) -> None:

@@ -5,7 +5,7 @@ the file, the line or row, the column and the reason. Nothing is guessed, skippe
 silently, and the same rows in another order, or in a file of the other kind, give the very
 same table, to the bit. Every row counts: a row that stands in the file twice is two rows.
 
-    CSV ─▶ read_layout ─┬─▶ _parsed: polars; _check_text sees to what it lets pass ─┬─▶ _table
+    CSV ─▶ read_layout ─┬─▶ _parsed: polars; count_rows sees to what it lets pass ──┬─▶ _table
                         └─▶ _read_carefully: csv.reader, row by row, after a Doubt ─┤
     Parquet ─▶ parquet_file: cells as CSV has them; the first fault, after a Doubt ─┘
 
@@ -22,18 +22,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from server import parquet_file
+from server.csv_rows import count_rows
 from server.csv_text import (
     Doubt,
     Layout,
     checked_rows,
-    empty_ends,
     number,
     read_layout,
     require,
@@ -95,94 +95,53 @@ def _read_carefully(layout: Layout) -> pl.DataFrame:
 def _read_fast(layout: Layout, low: frozenset[str]) -> Table:
     """The same table as by the careful way, or Doubt.
 
-    polars fills up rows that are too short, and cuts those that are too long unless it reads
-    every column. So separators are counted: where no row is too short, or none too long, and
-    they are as many as there should be, no row is torn. A row that is too short has nothing
-    in the last column, so there is none where as many rows that are whole have nothing there.
+    polars fills up rows that are too short, cuts those that are too long, and does not look
+    at columns that it is not asked for. So another pass over the text sees to all of that.
     """
     with ThreadPoolExecutor(1) as beside:
-        checking = beside.submit(_check_text, layout)
+        counting = beside.submit(count_rows, layout)
         try:
-            cells, width = _parsed(layout), len(layout.header)
-            text = checking.result()  # first: where quotes are odd, polars cuts letters in two
-            rows = cells.height - text.blank
-            empty = cells[str(width - 1)].null_count()
-            if empty != text.empty and cells.width < width:
-                _refuse_long_rows(layout)
-            by_role = cells.select(**{role: str(at) for role, at in layout.roles.items()})
-            table = _table(layout, by_role, low)
-            if text.separators != (rows + 1) * (width - 1):
-                raise Doubt
+            cells = _parsed(layout)
+            rows = counting.result()  # first: where quotes are odd, polars cuts letters in two
+            require(cells.height == rows)
+            return _table(layout, cells, low)
         except (*_FAILURES, DataError) as error:
             raise Doubt from error
-    return table
 
 
 def _parsed(layout: Layout) -> pl.DataFrame:
-    """The columns of the roles, and the last one, each named by its position."""
-    columns = sorted({str(len(layout.header) - 1), *map(str, layout.roles.values())})
-    texts = {str(at): pl.Categorical for role, at in layout.roles.items() if role not in _NUMBERS}
-    numbers = [str(at) for role, at in layout.roles.items() if role in _NUMBERS]
+    """One column per role, with numbers as such where all are finite ones."""
+    texts = {role: pl.String if role in _NUMBERS else pl.Categorical for role in layout.roles}
+    numbers = [role for role in layout.roles if role in _NUMBERS]
     with suppress(pl.exceptions.ComputeError):
-        plain = texts | dict.fromkeys(numbers, pl.Float64)
-        cells = _scanned(layout, plain).select(columns).collect()
+        cells = _scanned(layout, texts | dict.fromkeys(numbers, pl.Float64)).collect()
         if cells.select(pl.col(numbers).is_finite().all()).row(0) == (True,) * len(numbers):
             return cells
-    return _scanned(layout, texts).select(columns).collect()
+    return _scanned(layout, texts).collect()
 
 
-def _refuse_long_rows(layout: Layout) -> None:
-    """Have polars read every column, as no more than whether it is empty."""
-    every = dict.fromkeys(map(str, range(len(layout.header))), pl.Boolean)
-    rows = _scanned(layout, every, lax=True)
-    rows.select(pl.all().null_count()).collect(engine="streaming")
-
-
-def _scanned(layout: Layout, dtypes: Mapping[str, _Type], lax: bool = False) -> pl.LazyFrame:
-    return pl.scan_csv(
+def _scanned(layout: Layout, dtypes: Mapping[str, _Type]) -> pl.LazyFrame:
+    types = {layout.roles[role]: dtype for role, dtype in dtypes.items()}
+    rows = pl.scan_csv(
         layout.path.absolute(),
-        schema={str(at): dtypes.get(str(at), pl.String) for at in range(len(layout.header))},
+        schema={str(at): types.get(at, pl.String) for at in range(len(layout.header))},
         has_header=False,
         skip_lines=layout.line,
-        ignore_errors=lax,
         glob=False,
     )
-
-
-class _Text(NamedTuple):
-    """What there is in a text: separators, blank lines, and rows that are empty at the end.
-
-    Only blank lines and rows that are seen to be whole count as `empty`.
-    """
-
-    separators: int
-    blank: int
-    empty: int
-
-
-def _check_text(layout: Layout) -> _Text:
-    """What there is in the file, once its encoding and its quotes are in order."""
-    blank, whole = empty_ends(layout)
-    fields = pl.scan_csv(  # a comma outside quotes counted as the end of a line: the fastest way
-        layout.path.absolute(),
-        schema={"field": pl.String},
-        has_header=False,
-        separator="\x01",
-        eol_char=",",
-        glob=False,
-    )
-    separators = int(fields.select(pl.len()).collect().item()) - 1
-    return _Text(separators, blank, blank + whole)
+    return rows.select(**{role: str(at) for role, at in layout.roles.items()})
 
 
 def _table(layout: Layout, cells: pl.DataFrame, low: frozenset[str]) -> Table:
     """The table of the cells; Doubt where a cell is not what its column holds."""
     absent = {role for role in (*_TEXTS, *_NUMBERS, "year") if role not in cells.columns}
     cells = cells.with_columns(pl.lit(None, pl.String).alias(role) for role in absent)
-    columns: dict[str, Codes | pl.Series] = {"year": _years(cells["year"])}
-    vocabularies = {}
-    for role in _TEXTS:
-        vocabularies[role], columns[role] = _coded(cells[role])
+    with ThreadPoolExecutor() as together:
+        years = together.submit(_years, cells["year"])
+        coded = dict(zip(_TEXTS, together.map(_coded, cells[list(_TEXTS)]), strict=True))
+    vocabularies = {role: vocabulary for role, (vocabulary, _) in coded.items()}
+    columns: dict[str, Codes | pl.Series] = {role: codes for role, (_, codes) in coded.items()}
+    columns["year"] = years.result()
     columns |= {role: _numbers(cells[role]) for role in _NUMBERS}
     rows = _rows(pl.DataFrame(columns))
     if not rows.height:
@@ -214,7 +173,7 @@ def _each(texts: pl.Series, distinct: pl.Series, numbers: list[int], missing: in
     places = distinct.to_physical().to_numpy()
     lookup = np.full(int(places.max(initial=0)) + 2, missing, np.int32)
     lookup[places] = numbers
-    return cast(Codes, lookup[texts.to_physical().fill_null(len(lookup) - 1).to_numpy()])
+    return lookup.take(texts.to_physical().fill_null(len(lookup) - 1).to_numpy())
 
 
 def _numbers(cells: pl.Series) -> pl.Series:

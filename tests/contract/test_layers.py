@@ -24,7 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             " folder_lock dataset column_source chart_library stats"
         ),
         (
-            "csv_text row_order parquet_file ingest shared_data column_cache"
+            "csv_text csv_rows row_order parquet_file ingest shared_data column_cache"
             " ledger_schema ledger_reader ledger result_store request_fields catalogue pool"
         ),
         (
