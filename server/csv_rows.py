@@ -6,6 +6,7 @@ that the commas between fields are told from those in a text, and counted up to 
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,66 +14,80 @@ import numpy.typing as npt
 from server.csv_text import Layout, opened, require
 
 _NEWLINE, _RETURN, _QUOTE, _COMMA = b'\n\r",'
+_BLOCK = 1 << 24  # bytes
 _PIECE = 1 << 19  # bytes, so that a piece stays in a core's cache
 _STEPS = [np.uint64(1 << step) for step in range(6)]
 _ONE, _TOP = np.uint64(1), np.uint64(63)
 
 _Bytes = npt.NDArray[np.uint8]
 _Mask = npt.NDArray[np.uint64]
-_Counts = npt.NDArray[np.int64]
 
 
-def count_rows(layout: Layout) -> int:
-    """How many lines and rows of several lines stand below the header, blank ones included.
+class Block(NamedTuple):
+    """Some whole rows, and how many they are; lines that hold nothing count too.
+
+    The first one is no row of the file and has nothing in any field: polars takes what stands
+    first for a byte-order mark, or for compressed, where it looks like that.
+    """
+
+    text: bytes
+    rows: int
+
+
+def row_blocks(layout: Layout) -> Iterator[Block]:
+    """The rows below the header, block by block.
 
     Doubt where one that is not blank has not as many fields as the header, where the text is
     no UTF-8, where a carriage return ends no line, or where a quote is neither at the edge of a
     field nor doubled: only without such quotes do polars and csv.reader cut the text alike. A
     row longer than a piece is in doubt too.
     """
-    rows = 0
-    piece = np.zeros(_PIECE, np.uint8)
-    filled = 0
+    first, rest = b"," * (len(layout.header) - 1) + b"\n", b""
     with opened(layout.path) as stream:
         for _ in range(layout.line):
             stream.readline()
-        while read := stream.readinto(piece[filled:].data):
-            filled += read
-            end, found = _check_rows(piece, filled, len(layout.header))
-            require(filled - end < _PIECE)
-            piece[: filled - end] = piece[end:filled]
-            filled, rows = filled - end, rows + found
-    if filled:
-        require(piece[filled - 1] != _COMMA)  # polars overlooks an empty field at the very end
-        piece[filled] = _NEWLINE
-        end, found = _check_rows(piece, filled + 1, len(layout.header))
-        require(end == filled + 1)
-        rows += found
-    return rows
+        while read := stream.read(_BLOCK):
+            text = b"".join((first, rest, read, stream.readline()))
+            block = _whole_rows(text if text[-1] == _NEWLINE else text + b"\n", layout)
+            rest = text[len(block.text) :]
+            if block.rows > 1:
+                yield block
+    require(not rest)
 
 
-def _check_rows(piece: _Bytes, filled: int, width: int) -> tuple[int, int]:
-    """Where the last row ends of those at the start of a piece, and how many there are."""
-    words = -(-filled // 64)
-    piece[filled : 64 * words] = 0
-    quotes, commas, newlines, returns = _masks(piece[: 64 * words])
+def _whole_rows(text: bytes, layout: Layout) -> Block:
+    """The rows that the text has from its start on, each of them whole."""
+    codes, width = np.frombuffer(text, np.uint8), len(layout.header)
+    rows = end = 0
+    while end < len(text):
+        size, found = _check_rows(codes[end : end + _PIECE], width)
+        if not size:
+            require(len(text) - end < _PIECE)
+            break
+        end, rows = end + size, rows + found
+    return Block(text if end == len(text) else text[:end], rows)
+
+
+def _check_rows(codes: _Bytes, width: int) -> tuple[int, int]:
+    """Where the last row ends that does so here, and how many do."""
+    quotes, commas, newlines, returns = _masks(codes)
     quoted = _parity(quotes)
     ends = newlines & ~quoted
     end = _behind_last(ends)
     if not end:
         return 0, 0
-    inside = _first(words, end)
+    inside = _first(len(ends), end)
     _check_edges(quotes & inside, quoted, commas | newlines, newlines, returns & inside)
-    if piece[:end].max() >= 0x80:
-        piece[:end].tobytes().decode()
-    return end, _check_widths(piece, ends, commas & ~quoted, width)
+    if codes[:end].max() >= 0x80:
+        codes[:end].tobytes().decode()
+    return end, _check_widths(codes, ends, commas & ~quoted, width)
 
 
 def _masks(codes: _Bytes) -> Iterator[_Mask]:
     """The masks of the quotes, commas, newlines and carriage returns, the first byte lowest."""
-    here = np.empty(len(codes), bool)
+    here = np.zeros(-(-len(codes) // 64) * 64, bool)
     for code in (_QUOTE, _COMMA, _NEWLINE, _RETURN):
-        np.equal(codes, code, out=here)
+        np.equal(codes, code, out=here[: len(codes)])
         yield np.packbits(here, bitorder="little").view("<u8")
 
 

@@ -5,7 +5,7 @@ the file, the line or row, the column and the reason. Nothing is guessed, skippe
 silently, and the same rows in another order, or in a file of the other kind, give the very
 same table, to the bit. Every row counts: a row that stands in the file twice is two rows.
 
-    CSV ─▶ read_layout ─┬─▶ _parsed: polars; count_rows sees to what it lets pass ──┬─▶ _table
+    CSV ─▶ read_layout ─┬─▶ row_blocks: whole rows ─▶ _parsed: polars, by block ────┬─▶ _table
                         └─▶ _read_carefully: csv.reader, row by row, after a Doubt ─┤
     Parquet ─▶ parquet_file: cells as CSV has them; the first fault, after a Doubt ─┘
 
@@ -17,8 +17,9 @@ and goes on with the rows. Only the short-lived process that loads a table impor
 import hashlib
 import json
 import zlib
+from collections import deque
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
@@ -29,7 +30,7 @@ import numpy.typing as npt
 import polars as pl
 
 from server import parquet_file
-from server.csv_rows import count_rows
+from server.csv_rows import Block, row_blocks
 from server.csv_text import (
     Doubt,
     Layout,
@@ -47,12 +48,12 @@ from server.table import KEYS, MISSING, NO_YEAR, Codes, Level, Names, Table, gro
 _TEXTS = ("question", "location", "category", "stratum")
 _NUMBERS = ("value", "weight")
 _BATCH = 100_000  # rows
+_PARSERS = 2  # each of which takes all cores where there are some left
 _FAILURES = (
     *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
     *(OSError, EOFError, zlib.error, UnicodeError),
 )
 
-_Type = type[pl.DataType]
 _Array = npt.NDArray[Any]
 _Levels = tuple[Level, Level, Level, Level, Level]
 
@@ -95,41 +96,52 @@ def _read_carefully(layout: Layout) -> pl.DataFrame:
 def _read_fast(layout: Layout, low: frozenset[str]) -> Table:
     """The same table as by the careful way, or Doubt.
 
-    polars fills up rows that are too short, cuts those that are too long, and does not look
-    at columns that it is not asked for. So another pass over the text sees to all of that.
+    While some blocks of rows are parsed, the next one is looked at.
     """
-    with ThreadPoolExecutor(1) as beside:
-        counting = beside.submit(count_rows, layout)
-        try:
-            cells = _parsed(layout)
-            rows = counting.result()  # first: where quotes are odd, polars cuts letters in two
-            require(cells.height == rows)
-            return _table(layout, cells, low)
-        except (*_FAILURES, DataError) as error:
-            raise Doubt from error
+    frames: list[pl.DataFrame] = []
+    try:
+        with ThreadPoolExecutor(_PARSERS) as beside:
+            parsing: deque[Future[pl.DataFrame]] = deque()
+            for block in row_blocks(layout):
+                parsing.append(beside.submit(_parsed, layout, block))
+                if len(parsing) > _PARSERS:
+                    frames.append(parsing.popleft().result())
+            frames += [parsed.result() for parsed in parsing]
+        return _table(layout, pl.concat([_no_rows(layout), *frames], rechunk=True), low)
+    except (*_FAILURES, DataError) as error:
+        raise Doubt from error
 
 
-def _parsed(layout: Layout) -> pl.DataFrame:
-    """One column per role, with numbers as such where all are finite ones."""
-    texts = {role: pl.String if role in _NUMBERS else pl.Categorical for role in layout.roles}
-    numbers = [role for role in layout.roles if role in _NUMBERS]
+def _no_rows(layout: Layout) -> pl.DataFrame:
+    types = {role: pl.Float64 if role in _NUMBERS else pl.Categorical for role in layout.roles}
+    return pl.DataFrame(schema=types)
+
+
+def _parsed(layout: Layout, block: Block) -> pl.DataFrame:
+    """One column per role; Doubt where a number is none.
+
+    polars fills up rows that are too short, cuts those that are too long, and does not look
+    at columns that it is not asked for. Who has made the block has seen to all of that.
+    """
+    plain = dict(_no_rows(layout).schema)
     with suppress(pl.exceptions.ComputeError):
-        cells = _scanned(layout, texts | dict.fromkeys(numbers, pl.Float64)).collect()
+        cells = _collected(layout, block, plain)
+        numbers = [role for role in layout.roles if role in _NUMBERS]
         if cells.select(pl.col(numbers).is_finite().all()).row(0) == (True,) * len(numbers):
             return cells
-    return _scanned(layout, texts).collect()
+    texts = {role: pl.String() if role in _NUMBERS else dtype for role, dtype in plain.items()}
+    cells = _collected(layout, block, texts)
+    return cells.with_columns(_numbers(cells[role]) for role in layout.roles if role in _NUMBERS)
 
 
-def _scanned(layout: Layout, dtypes: Mapping[str, _Type]) -> pl.LazyFrame:
+def _collected(layout: Layout, block: Block, dtypes: Mapping[str, pl.DataType]) -> pl.DataFrame:
     types = {layout.roles[role]: dtype for role, dtype in dtypes.items()}
-    rows = pl.scan_csv(
-        layout.path.absolute(),
-        schema={str(at): types.get(at, pl.String) for at in range(len(layout.header))},
-        has_header=False,
-        skip_lines=layout.line,
-        glob=False,
-    )
-    return rows.select(**{role: str(at) for role, at in layout.roles.items()})
+    width = len(layout.header)
+    schema = {str(at): types.get(at, pl.String()) for at in range(width)}
+    rows = pl.scan_csv(block.text, schema=schema, has_header=False)
+    cells = rows.select(**{role: str(at) for role, at in layout.roles.items()}).collect()
+    require(cells.height == block.rows)
+    return cells
 
 
 def _table(layout: Layout, cells: pl.DataFrame, low: frozenset[str]) -> Table:

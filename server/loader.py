@@ -34,6 +34,9 @@ from server.shared_data import SharedRegion, write_table
 KEEPING_NICE = 10
 """By how much the loader process steps back behind the workers when the table is loaded."""
 
+_KEEP_FREED = {"MALLOC_TRIM_THRESHOLD_": str(1 << 28), "MALLOC_MMAP_THRESHOLD_": str(1 << 28)}
+"""Lets a process of glibc use memory again that it has freed, without a fault for each page."""
+
 log = logging.getLogger("sportiv.columns")
 
 
@@ -121,7 +124,7 @@ class _Loader:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 pass_fds=[*descriptors, lifeline],
-                env=module_environment(),
+                env=module_environment() | _KEEP_FREED,
             )
         except BaseException:
             os.close(self._held)

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from server import csv_rows
 from server.dataset import Description, load_description
 from server.errors import DataError
 from server.ingest import read_table
@@ -514,6 +515,28 @@ def test_a_table_larger_than_what_is_read_at_a_time_is_read_whole(
     assert len("".join(lines)) > 2 << 19
     assert table.rows == len(table.names.location) == 40_000
     assert table.value.sum() == sum(range(40_000))
+
+
+@pytest.mark.parametrize("size", [1 << 6, 1 << 12])
+def test_a_file_of_many_blocks_is_the_same_table(
+    read: Callable[[str], Table], monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    lines = [f'"{n % 7} , \n",q{n % 5},{n / 10},by,x,2011,{n},\n' for n in range(2_000)]
+    lines[700] = f'A,q,"1,234.5",by,x,,NA,{LONG}\n'
+    text = f"{HEADER},note\n{''.join(lines)}"
+    whole = read(text)
+    monkeypatch.setattr(csv_rows, "_BLOCK", size)
+    assert same(read(text), whole)
+    assert whole.rows == 2_000
+
+
+@pytest.mark.parametrize("start", ["\ufeff", "x^", "x\x01", "\n", "\r\n\n", " "])
+def test_what_stands_first_in_a_block_is_read_as_what_it_is(
+    read: Callable[[str], Table], monkeypatch: pytest.MonkeyPatch, start: str
+) -> None:
+    monkeypatch.setattr(csv_rows, "_BLOCK", 1)
+    table = read(f"{HEADER},note\n{start}A,q,1,,,,,\nA,q,2,,,,,{LONG}\n")
+    assert sorted(table.names.location) == sorted({"A", start.strip("\r\n") + "A"})
 
 
 def test_a_row_longer_than_what_is_read_at_a_time_is_read_and_checked(
