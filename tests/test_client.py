@@ -4,8 +4,8 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from server.client import (
     Unreachable,
 )
 from server.client.transport import Transport
+from tests.support.proxies import ask_of, listening, passed_on, said
 from tests.support.servers import FOR_TESTS, RunningServer, free_port, running_server, wait_for
 
 OBESITY = "Percent of adults aged 18 years and older who have obesity"
@@ -55,59 +56,6 @@ def server_at(folder: Path, port: int, **environment: str) -> Iterator[RunningSe
         running.port = port
         running.wait_until_serving()
         yield running
-
-
-@contextmanager
-def listening(answer: Callable[[socket.socket], object]) -> Iterator[int]:
-    """A port where each connection is given to `answer`, and then closed."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            with suppress(OSError):
-                while True:
-                    connection, _ = listener.accept()
-                    with connection, suppress(OSError):
-                        answer(connection)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            with suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
-
-
-def ask_of(connection: socket.socket) -> bytes:
-    """One request, whole, as it came."""
-    content = b""
-    while b"\r\n\r\n" not in content:
-        content += connection.recv(65536)
-    head, _, body = content.partition(b"\r\n\r\n")
-    length = 0
-    for line in head.lower().split(b"\r\n"):
-        if line.startswith(b"content-length:"):
-            length = int(line.partition(b":")[2])
-    while len(body) < length:
-        body += connection.recv(65536)
-    return head + b"\r\n\r\n" + body
-
-
-def passed_on(request: bytes, port: int) -> bytes:
-    """What a server at `port` answers to the request; it is told to close the connection."""
-    closing = request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as onward:
-        onward.sendall(closing)
-        content = b""
-        while data := onward.recv(65536):
-            content += data
-    return content
-
-
-def said(status: str, body: str, *headers: str) -> bytes:
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers]
-    return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
 
 
 # -- asking ---------------------------------------------------------------------------
@@ -180,6 +128,58 @@ def test_an_address_that_is_none_is_refused() -> None:
         with pytest.raises(ValueError, match="is no address"):
             Client(wrong)
     assert Client("127.0.0.1:5000").url == "http://127.0.0.1:5000"
+
+
+# -- answers --------------------------------------------------------------------------
+
+
+def test_an_answer_is_a_table_too(server: RunningServer, client: Client) -> None:
+    answer = client.ask("best5", question=OBESITY)
+    assert answer.columns == ["state", "mean"]
+    assert answer.rows == [[state, mean] for state, mean in answer.data.items()]
+    assert answer.records()[0] == {"state": "Ohio", "mean": answer.data["Ohio"]}
+    csv = server.ask("GET", f"/api/jobs/{answer.job_id}/table?format=csv")
+    assert answer.csv().encode() == csv.content
+
+
+def test_an_answer_has_its_picture(client: Client) -> None:
+    chart = client.ask("best5", question=OBESITY).chart()
+    assert chart is not None
+    assert "vega-lite" in chart["$schema"]
+
+
+def test_an_answer_is_a_frame_of_pandas(client: Client) -> None:
+    pandas = pytest.importorskip("pandas")
+    answer = client.ask("describe", question=OBESITY, by="state")
+    frame = answer.to_pandas()
+    assert isinstance(frame, pandas.DataFrame)
+    assert list(frame.columns) == answer.columns
+    assert frame.shape == (len(answer.rows), len(answer.columns))
+    assert frame["mean"].tolist() == [record["mean"] for record in answer.records()]
+
+
+def test_an_answer_is_a_frame_of_polars(client: Client) -> None:
+    polars = pytest.importorskip("polars")
+    answer = client.ask("describe", question=OBESITY, by="state")
+    frame = answer.to_polars()
+    assert isinstance(frame, polars.DataFrame)
+    assert frame.to_dicts() == answer.records()
+    assert frame.schema["mean"] == polars.Float64
+
+
+def test_what_a_job_without_an_answer_has_not_is_told(client: Client) -> None:
+    job = client.submit("fail", value="without an answer")
+    with pytest.raises(JobFailed):
+        job.wait()
+    lost = Answer(client._transport, job.id, None)
+    for read in (lost.csv, lost.chart, lost.records):
+        with pytest.raises(Refused) as caught:
+            read()
+        assert caught.value.status == 409
+    gone = Answer(client._transport, 10**9, None)
+    for read in (gone.csv, gone.chart, gone.records):
+        with pytest.raises(UnknownJob):
+            read()
 
 
 # -- waiting --------------------------------------------------------------------------
