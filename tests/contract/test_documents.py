@@ -36,6 +36,8 @@ SIX_DIGITS = 1e-4
 
 OF_THE_TESTS = {"SPORTIV_TEST_DATA"}
 """Variables that the tests read and the server does not."""
+OF_THE_CLIENT = {"SPORTIV_URL"}
+"""Variables that the command line reads and the server does not."""
 
 
 def name_of(page: Path) -> str:
@@ -139,7 +141,7 @@ def test_every_relative_link_leads_to_a_file(page: Path) -> None:
 
 @every_page
 def test_every_variable_that_is_mentioned_is_a_setting(page: Path) -> None:
-    known = {variable.name for _, variable in Settings.variables()} | OF_THE_TESTS
+    known = {variable.name for _, variable in Settings.variables()} | OF_THE_TESTS | OF_THE_CLIENT
     assert set(re.findall(r"\bSPORTIV_[A-Z_]+\b", page.read_text("utf-8"))) <= known
 
 

@@ -38,7 +38,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             " server_endpoints page_endpoints endpoints request_log route job_routes server_routes"
             " routes openapi docs_page documents express refusal patient_worker runtime"
         ),
-        "wsgi",
+        "wsgi cli",
     )
 )
 """Each module's layer. A module imports only from its own layer and from those before it."""
@@ -159,13 +159,15 @@ USERS: dict[str, set[str]] = {
     "werkzeug": {"server.endpoints", "server.error_replies"},
     "sqlite3": {"server.ledger", "server.ledger_reader"},
     "prometheus_client": {"server.metrics"},
-    "vl_convert": {"server.chart_library"},
+    "vl_convert": {"server.chart_library", "server.cli.output"},
     "multiprocessing": set(),
     "pickle": set(),
     "gunicorn": {"server.patient_worker", "server.refusal"},
     "requests": set(),
     "pandas": {"server.client.jobs"},
     "urllib3": {"server.client.transport"},
+    "click": {name for name in MODULES if name.startswith("server.cli.")},
+    "rich": {"server.cli.session", "server.cli.show", "server.cli.watch"},
     "tests": set(),
     "tools": set(),
 }
