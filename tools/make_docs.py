@@ -4,9 +4,9 @@
 
 `docs/settings.md` comes whole from the fields of `server.settings.Settings`, and
 `docs/statistics.md` from the rows in `server.stats`; so does what stands between the two
-markers in `README.md`. Tables of measured figures come from the kept report (`tools.figures`).
-With `--check` nothing is written: a page that is out of step is printed as a diff, and the exit
-code is 1.
+markers in `README.md`. Tables of measured figures come from the kept report (`tools.figures`),
+the reference in `docs/command-line.md` from the commands in `server.cli`. With `--check`
+nothing is written: a page that is out of step is printed as a diff, and the exit code is 1.
 """
 
 import argparse
@@ -19,16 +19,21 @@ from server.settings import ROOT, Settings
 from server.stats import STATISTICS
 from server.stats.statistic import Filters, Statistic
 from server.variable import Variable
+from tools.command_page import command_reference
 from tools.figures import pages_with_figures
 from tools.statistics_page import statistics_page
 
 README = Path("README.md")
 SETTINGS = Path("docs/settings.md")
 STATISTICS_PAGE = Path("docs/statistics.md")
+COMMANDS_PAGE = Path("docs/command-line.md")
 SAMPLE = (ROOT / "data" / "sample.csv.gz", ROOT / "data" / "cdc_brfss.toml")
 
 BEGIN = "<!-- statistics: written by `make docs` from the rows in server/stats -->"
 END = "<!-- end of the statistics -->"
+
+COMMANDS_BEGIN = "<!-- commands: written by `make docs` from server/cli -->"
+COMMANDS_END = "<!-- end of the commands -->"
 
 _SETTINGS_HEAD = """\
 # Settings
@@ -102,21 +107,28 @@ def _cell(text: str) -> str:
 
 
 def with_statistics(page: str, table: str) -> str:
-    """`page` with `table` between its markers; ValueError where these are not there once each."""
-    if page.count(BEGIN) != 1 or page.count(END) != 1:
-        raise ValueError(f"the page needs one line {BEGIN!r} and one line {END!r}")
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{table}\n{END}{after}"
+    """The README with `table` between its markers; as `between`."""
+    return between(page, BEGIN, END, table)
+
+
+def between(page: str, begin: str, end: str, text: str) -> str:
+    """`page` with `text` between its markers; ValueError where these are not there once each."""
+    if page.count(begin) != 1 or page.count(end) != 1:
+        raise ValueError(f"the page needs one line {begin!r} and one line {end!r}")
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n\n{text}\n{end}{after}"
 
 
 def generated(root: Path) -> dict[Path, str]:
     """What each generated page below `root` should hold."""
     readme = (root / README).read_text(encoding="utf-8")
+    commands = (root / COMMANDS_PAGE).read_text(encoding="utf-8")
     return {
         README: with_statistics(readme, statistics_table(STATISTICS)),
         SETTINGS: settings_page(variable for _, variable in Settings.variables()),
         STATISTICS_PAGE: statistics_page(STATISTICS, *SAMPLE),
+        COMMANDS_PAGE: between(commands, COMMANDS_BEGIN, COMMANDS_END, command_reference()),
         **pages_with_figures(root),
     }
 
