@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 
@@ -58,7 +59,8 @@ def test_the_page_is_html_under_a_strict_policy(server: RunningServer, path: str
 def test_whatever_the_page_asks_for_is_there_and_is_the_server_s_own(
     server: RunningServer,
 ) -> None:
-    addresses = Addresses(shown(server, "/").content.decode()).found
+    found = Addresses(shown(server, "/").content.decode()).found
+    addresses = [urljoin("/", address) for address in found]
     assert addresses
     for address in addresses:
         assert address.startswith("/assets/")

@@ -1,0 +1,92 @@
+/** The page: which view an address shows, and what happens where a view fails. */
+
+import { Api } from "./api.js";
+import { showForm, showStatistics } from "./ask.js";
+import { Connection } from "./connection.js";
+import { element, button, set } from "./dom.js";
+import { showHistory } from "./history.js";
+import { showJob } from "./job.js";
+import { showLive } from "./live.js";
+import { Registry } from "./registry.js";
+import { parse } from "./router.js";
+import { showServer } from "./server.js";
+import { Token } from "./token.js";
+
+const VIEWS = {
+  ask: (route) => (route.path.length > 1 ? showForm : showStatistics),
+  jobs: (route) => (route.path.length > 1 ? showJob : showHistory),
+  live: () => showLive,
+  server: () => showServer,
+};
+
+const main = document.getElementById("main");
+const connection = new Connection(document.getElementById("banner"));
+const api = new Api(connection, new Token());
+const registry = new Registry(api);
+let current = new AbortController();
+let isFirst = true;
+
+/** What the page lets be seen from outside: the chart that is shown, for who wants its data. */
+window.sportiv = { view: null };
+
+async function navigate() {
+  current.abort(new DOMException("another view is shown", "AbortError"));
+  current = new AbortController();
+  const { signal } = current;
+  const route = parse(location.hash);
+  const section = route.path[0] ?? "ask";
+  mark(section);
+  const show = (title, ...content) => signal.aborted || shown(title, content);
+  try {
+    const view = VIEWS[section]?.(route) ?? showNothing;
+    await view({ api, registry, route, signal, show, go });
+  } catch (error) {
+    if (!signal.aborted) showFailure(error, show);
+  }
+}
+
+function go(address) {
+  if (location.hash === address) navigate();
+  else location.hash = address;
+}
+
+function mark(section) {
+  for (const link of document.querySelectorAll("nav a[data-section]")) {
+    set(link, "aria-current", link.dataset.section === section ? "page" : null);
+  }
+}
+
+/** Puts a view into the page, and the focus on its heading, but for the first one. */
+function shown(title, content) {
+  const heading = element("h1", { tabindex: -1 }, title);
+  main.replaceChildren(heading, ...content);
+  document.title = `${title} · Sportiv Stats`;
+  if (!isFirst) {
+    heading.focus({ preventScroll: true });
+    scrollTo(0, 0);
+  }
+  isFirst = false;
+}
+
+async function showNothing({ show }) {
+  show("There is nothing here", element("p", {}, element("a", { href: "#/" }, "To the beginning")));
+}
+
+function showFailure(error, show) {
+  if (!error.status) console.error(error);
+  show(
+    "That did not work",
+    element("p", { role: "alert", class: "notice wrong" }, error.message),
+    button("Try again", navigate),
+  );
+}
+
+function skip(event) {
+  event.preventDefault();
+  main.focus();
+}
+
+document.getElementById("skip").addEventListener("click", skip);
+connection.addEventListener("back", () => registry.forget());
+addEventListener("hashchange", navigate);
+navigate();
