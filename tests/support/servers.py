@@ -70,10 +70,15 @@ class RunningServer:
     """A gunicorn process group that serves, and a client for it."""
 
     def __init__(
-        self, folder: Path, configuration: str, environment: dict[str, str], arguments: list[str]
+        self,
+        folder: Path,
+        configuration: str,
+        environment: dict[str, str],
+        arguments: list[str],
+        port: int | None = None,
     ) -> None:
         folder.mkdir(exist_ok=True)
-        self.port = free_port()
+        self.port = port or free_port()
         self.results = folder / "results"
         self.logs = folder / "logs"
         self.errors = folder / "stderr.txt"
@@ -194,13 +199,14 @@ def running_server(
     *arguments: str,
     wait: bool = True,
     configuration: str = "gunicorn.conf.py",
+    port: int | None = None,
     **environment: str,
 ) -> Iterator[RunningServer]:
-    """A server in `folder`; leaving kills whatever is left of it.
+    """A server in `folder`, at `port` or a free one; leaving kills whatever is left of it.
 
     With `configuration=FOR_TESTS` it also knows the statistics that misbehave on demand.
     """
-    server = RunningServer(folder, configuration, environment, list(arguments))
+    server = RunningServer(folder, configuration, environment, list(arguments), port)
     try:
         if wait:
             server.wait_until_serving()

@@ -3,7 +3,7 @@
 import { Api } from "./api.js";
 import { showForm, showStatistics } from "./ask.js";
 import { Connection } from "./connection.js";
-import { element, button, set } from "./dom.js";
+import { button, element, prose, set } from "./dom.js";
 import { showHistory } from "./history.js";
 import { showJob } from "./job.js";
 import { showLive } from "./live.js";
@@ -58,9 +58,9 @@ function mark(section) {
 
 /** Puts a view into the page, and the focus on its heading, but for the first one. */
 function shown(title, content) {
-  const heading = element("h1", { tabindex: -1 }, title);
+  const heading = element("h1", { tabindex: -1 }, prose(title));
   main.replaceChildren(heading, ...content);
-  document.title = `${title} · Sportiv Stats`;
+  document.title = `${heading.textContent} · Sportiv Stats`;
   if (!isFirst) {
     heading.focus({ preventScroll: true });
     scrollTo(0, 0);

@@ -9,7 +9,7 @@ import { addressOf } from "./router.js";
 
 /** The list of statistics, to search in and to choose from. */
 export async function showStatistics({ registry, route, show }) {
-  const { statistics, questions, server } = await registry.all();
+  const { statistics, server } = await registry.lists("statistics", "server");
   const list = element("ul", { class: "cards", id: "statistics" });
   const none = element("p", { class: "quiet", role: "status" });
   const options = statistics.map((each) => ({ value: each.name, about: each.summary, each }));
@@ -19,8 +19,8 @@ export async function showStatistics({ registry, route, show }) {
     none.textContent = found.length ? "" : "No statistic is called so, or does that.";
   };
   draw("");
-  const { title, rows } = server.table;
-  const about = `${title}: ${plural(questions.length, "question")}, ${plural(rows, "row")}.`;
+  const { title, rows, questions } = server.table;
+  const about = `${title}: ${plural(questions, "question")}, ${plural(rows, "row")}.`;
   show(
     "What do you want to know?",
     element("p", { class: "lead" }, about),
@@ -43,7 +43,7 @@ function card({ name, summary }, query) {
     element(
       "a",
       { href: addressOf(["ask", name], query), "data-statistic": name },
-      element("strong", {}, summary),
+      element("strong", {}, prose(summary)),
       element("code", {}, name),
     ),
   );
@@ -51,7 +51,7 @@ function card({ name, summary }, query) {
 
 /** The form of one statistic, filled in from the address. */
 export async function showForm({ api, registry, route, show, signal, go }) {
-  const lists = await registry.all();
+  const lists = await registry.lists("statistics", "questions", "states", "categories");
   const statistic = lists.statistics.find((each) => each.name === route.path[1]);
   if (!statistic) return showUnknown(route.path[1], show);
   const request = requestOf(route.query, statistic.fields);

@@ -3,7 +3,7 @@
 import { button, element } from "./dom.js";
 
 const FIRST_PAUSE = 0.5;
-const LONGEST_PAUSE = 8;
+const LONGEST_PAUSE = 5;
 const GONE = "The server does not answer. The page goes on as soon as it does.";
 
 export class Connection extends EventTarget {

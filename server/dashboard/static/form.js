@@ -55,8 +55,8 @@ export class Form {
 
   /** Shows the server's reason for a refusal, at the field that it is about where that is known. */
   refuse(reason) {
-    const field = this.#fields.find((each) => isAbout(reason, each));
     const words = reason.replace(/; the fields are: .*/s, "");
+    const field = this.#fields.find((each) => isAbout(words, each));
     for (const each of this.#fields) each.fail(each === field ? words : "");
     this.#summary.replaceChildren(element("p", {}, `The server refused this: ${words}`));
     if (field) this.#show(field);
@@ -148,14 +148,19 @@ function aboutQuestion({ rows, years, direction }) {
   return `${better} · ${plural(rows, "row")}${span}`;
 }
 
-/** Whether most people leave the field as it is: it has to do with how, not with what. */
-function isRare({ required, vocabulary, choices, length }) {
-  return !required && !vocabulary && !choices && !length;
+/** Whether most people leave the field as it is: a number that says how, and not what. */
+function isRare({ required, many, type }) {
+  return !required && !many && /^(int|float|bool)$/.test(type);
 }
 
-function isAbout(reason, { name, about }) {
+/** Whether the server's reason for a refusal is about this field. */
+function isAbout(reason, field) {
+  const { name, vocabulary } = field.about;
   if (reason.includes(`$.${name}\``) || reason.includes(`$.${name}[`)) return true;
   if (reason.includes(`\`${name}\``)) return true;
-  if (name === "years" && reason.includes(" year")) return true;
-  return Boolean(about.vocabulary) && reason.startsWith(`no ${about.vocabulary} `);
+  if (name === "years") return /\byears?\b/.test(reason);
+  const names = [field.read() ?? []].flat();
+  return (
+    vocabulary != null && names.some((each) => reason.startsWith(`no ${vocabulary} '${each}'`))
+  );
 }

@@ -70,7 +70,7 @@ class JobList {
     this.#api = api;
     this.#query = query;
     this.#signal = signal;
-    const heads = ["Job", "Statistic", "Question", "State", "Accepted", "Took"];
+    const heads = ["Job", "State", "Statistic", "Question", "Accepted", "Took"];
     this.node = element(
       "div",
       { class: "card" },
@@ -137,9 +137,9 @@ function row(job) {
     "tr",
     { "data-job": id },
     element("td", {}, element("a", { href: `#/jobs/${id}` }, String(id))),
+    element("td", {}, element("span", { class: "state", "data-state": state }, state)),
     element("td", {}, element("code", {}, statistic)),
     element("td", { class: "long" }, request.question ?? "–"),
-    element("td", {}, element("span", { class: "state", "data-state": state }, state)),
     element("td", { title: moment(accepted) }, ago(accepted)),
     element("td", { class: "number" }, took),
   );

@@ -192,8 +192,6 @@ function attemptsOf(attempts) {
   ];
 }
 
-function attemptInWords({ pid, exit_code: code, signal, cause, stage }) {
-  const end = signal != null ? `signal ${signal}` : code != null ? `exit code ${code}` : "";
-  const at = stage && `, while it was at: ${stage}`;
-  return `Process ${pid}: ${[cause, end && `(${end})`].filter(Boolean).join(" ")}${at}`;
+function attemptInWords({ cause, stage }) {
+  return stage ? `${cause} (it was at: ${stage})` : cause;
 }

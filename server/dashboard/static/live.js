@@ -63,7 +63,7 @@ class Live {
         element("h2", { id: "workers-title" }, "Workers"),
         element(
           "div",
-          { class: "scrolls", role: "region", "aria-labelledby": "workers-title", tabindex: 0 },
+          { class: "scrolls", role: "region", "aria-label": "Table of workers", tabindex: 0 },
           element(
             "table",
             { id: "workers" },

@@ -30,6 +30,12 @@ export function typed(text, field) {
   return wanted && !Number.isNaN(number) ? number : text;
 }
 
+/** What a column is called on the page: `n_without_year` is "n without year". */
+export function headOf(name) {
+  const words = name.replaceAll("_", " ");
+  return /^n\b/.test(words) ? words : words.charAt(0).toUpperCase() + words.slice(1);
+}
+
 /** What a field is called on the page: `n_resamples` is "Number of resamples". */
 export function labelOf(name) {
   const words = name.replace(/^n_/, "number_of_").replace(/_s$/, " (seconds)").replaceAll("_", " ");

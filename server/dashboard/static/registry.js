@@ -1,7 +1,5 @@
 /** What can be asked: the server's lists, each read once until the server is another one. */
 
-const LISTS = ["statistics", "questions", "states", "categories", "server"];
-
 export class Registry {
   #api;
   #lists = new Map();
@@ -25,10 +23,10 @@ export class Registry {
     return this.#lists.get(name);
   }
 
-  /** All lists by their names. */
-  async all() {
-    const read = await Promise.all(LISTS.map((name) => this.list(name)));
-    return Object.fromEntries(LISTS.map((name, place) => [name, read[place]]));
+  /** Several lists by their names. */
+  async lists(...names) {
+    const read = await Promise.all(names.map((name) => this.list(name)));
+    return Object.fromEntries(names.map((name, place) => [name, read[place]]));
   }
 
   /** The statistic of this name; undefined where there is none. */

@@ -1,7 +1,7 @@
 /** What the server says of itself, and the way to have it take no new jobs. */
 
 import { button, element, terms } from "./dom.js";
-import { ago, bytes, count, moment } from "./format.js";
+import { ago, bytes, count, duration, moment } from "./format.js";
 import { labelOf } from "./query.js";
 import { pause } from "./visible.js";
 
@@ -67,6 +67,7 @@ function factsOf(facts) {
 function limit(name, value) {
   if (value == null) return "none";
   if (typeof value !== "number") return String(value);
+  if (/timeout|ttl|wait/.test(name)) return duration(value);
   return /memory|bytes|body/.test(name) ? bytes(value) : count(value);
 }
 

@@ -2,7 +2,7 @@
 
 import { button, element, freshId, say, set } from "./dom.js";
 import { cell, plural } from "./format.js";
-import { labelOf } from "./query.js";
+import { headOf } from "./query.js";
 
 const FIRST_SHOWN = 60;
 const MORE_SHOWN = 500;
@@ -52,7 +52,7 @@ export class SortedTable {
       element(
         "th",
         { scope: "col", class: numeric[place] ? "number" : null, "data-column": name },
-        button(labelOf(name), () => this.#sort(place)),
+        button(headOf(name), () => this.#sort(place)),
       ),
     );
     this.heads = heads;

@@ -56,6 +56,6 @@ export class Throughput {
       return drawn("rect", { x, y: HEIGHT - height, width: step - 2, height });
     });
     this.#bars.replaceChildren(...bars);
-    this.#most.textContent = `The most were ${Math.max(...this.#rates).toFixed(1)}.`;
+    this.#most.textContent = `Highest: ${Math.max(...this.#rates).toFixed(1)}.`;
   }
 }
