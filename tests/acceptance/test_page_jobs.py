@@ -211,7 +211,7 @@ def test_an_answer_is_asked_for_again_and_changed(
 
 def listed(visit: Visit) -> list[int]:
     rows = visit.find("#jobs tbody tr")
-    return [int(each) for each in rows.evaluate_all("rows => rows.map(row => row.dataset.job)")]
+    return [int(each) for each in rows.evaluate_all("rows => rows.map(row => row.dataset.key)")]
 
 
 def test_past_jobs_are_listed_newest_first_and_filtered(
@@ -229,7 +229,7 @@ def test_past_jobs_are_listed_newest_first_and_filtered(
     visit.await_true(lambda: listed(visit)[:1] == jobs[2:], "the jobs that failed")
     states = visit.find("#jobs .state").all_text_contents()
     assert set(states) == {"failed"}
-    visit.find(f"#jobs tr[data-job='{jobs[2]}'] a").click()
+    visit.find(f"#jobs tr[data-key='{jobs[2]}'] a").click()
     visit.await_state("failed")
 
 
@@ -252,7 +252,7 @@ def test_a_job_that_runs_is_listed_as_done_when_it_is(
     job = server.submit("wait_for_file", path=str(gate))
     wait_for(Path(f"{gate}.begun").exists, "it has begun")
     visit.open("#/jobs", "Jobs")
-    state = visit.find(f"#jobs tr[data-job='{job}'] .state")
+    state = visit.find(f"#jobs tr[data-key='{job}'] .state")
     expect(state).to_have_text("running")
     gate.touch()
     expect(state).to_have_text("done")

@@ -37,7 +37,7 @@ def waiting_job(server: RunningServer, gate: Path) -> int:
 
 def pids(visit: Visit) -> set[int]:
     rows = visit.find("#workers tbody tr")
-    return {int(each) for each in rows.evaluate_all("rows => rows.map(row => row.dataset.pid)")}
+    return {int(each) for each in rows.evaluate_all("rows => rows.map(row => row.dataset.key)")}
 
 
 def test_a_killed_worker_is_seen_replaced_and_its_job_goes_on(
@@ -50,7 +50,7 @@ def test_a_killed_worker_is_seen_replaced_and_its_job_goes_on(
         row = visit.find("#workers tr").filter(has_text=f"job {job}")
         expect(row).to_contain_text("wait_for_file")
         before = pids(visit)
-        killed = int(row.get_attribute("data-pid") or 0)
+        killed = int(row.get_attribute("data-key") or 0)
         os.kill(killed, signal.SIGKILL)
         visit.find("#events").get_by_text(f"Worker {killed} is gone.").wait_for()
         events = visit.find("#events li")
@@ -73,6 +73,26 @@ def test_the_throughput_is_what_the_server_has_ended(
         rates = visit.find(".throughput rect")
         is_high = "bars => bars.some(bar => bar.getAttribute('height') > 0)"
         visit.await_true(lambda: rates.evaluate_all(is_high), "jobs have ended")
+
+
+def test_the_focus_stays_where_it_is_while_the_workers_are_shown_anew(
+    browser: Browser, server: RunningServer, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    job = waiting_job(server, gate)
+    with visiting(browser, server) as visit:
+        visit.open("#/live", "Live")
+        link = visit.page.get_by_role("link", name=f"job {job}")
+        link.focus()
+        server.data("echo", value="so that another worker has done a task")
+        row = visit.find("#workers tbody tr").filter(has_not=link)
+        done = row.locator("td").nth(3)
+        before = int(done.inner_text().replace(",", ""))
+        server.data("echo", value="and one more")
+        visit.await_true(lambda: int(done.inner_text().replace(",", "")) > before, "it is shown")
+        expect(link).to_be_focused()
+    gate.touch()
+    assert server.result(job)["data"] == "kept"
 
 
 # -- refusals -------------------------------------------------------------------------

@@ -34,7 +34,7 @@ PAGES = sorted(
 SIX_DIGITS = 1e-4
 """How near the numbers of a page are to the true ones that it shows with six digits."""
 
-OF_THE_TESTS = {"SPORTIV_TEST_DATA"}
+OF_THE_TESTS = {"SPORTIV_TEST_DATA", "SPORTIV_SCREENSHOTS"}
 """Variables that the tests read and the server does not."""
 OF_THE_CLIENT = {"SPORTIV_URL"}
 """Variables that the command line reads and the server does not."""
@@ -240,7 +240,7 @@ def test_every_name_in_the_code_that_is_mentioned_exists(page: Path) -> None:
         r"`([A-Za-z_][\w.]*)(?:\([^`]*\))?`", prose(page.read_text("utf-8"))
     ):
         owner, *names = mentioned.split(".")
-        if owner in known and names and names[0] not in ("py", "conf"):
+        if owner in known and names and names[0] not in ("py", "conf", "js"):
             for name in names:
                 assert name in known[owner], mentioned
                 owner = name

@@ -20,6 +20,7 @@ const VIEWS = {
 };
 
 const main = document.getElementById("main");
+const notice = document.getElementById("notice");
 const connection = new Connection(document.getElementById("banner"));
 const api = new Api(connection, new Token());
 const registry = new Registry(api);
@@ -36,6 +37,7 @@ async function navigate() {
   const route = parse(location.hash);
   const section = route.path[0] ?? "ask";
   mark(section);
+  notice.replaceChildren();
   const show = (title, ...content) => signal.aborted || shown(title, content);
   try {
     const view = VIEWS[section]?.(route) ?? showNothing;
@@ -81,6 +83,14 @@ function showFailure(error, show) {
   );
 }
 
+/** Says what went wrong behind a button; that a view was left is nothing wrong. */
+function onRejection(event) {
+  const { name, message, status } = event.reason ?? {};
+  if (name === "AbortError" || status) event.preventDefault();
+  if (name !== "AbortError")
+    notice.replaceChildren(element("p", {}, message ?? String(event.reason)));
+}
+
 function skip(event) {
   event.preventDefault();
   main.focus();
@@ -89,4 +99,5 @@ function skip(event) {
 document.getElementById("skip").addEventListener("click", skip);
 connection.addEventListener("back", () => registry.forget());
 addEventListener("hashchange", navigate);
+addEventListener("unhandledrejection", onRejection);
 navigate();

@@ -3,6 +3,7 @@
 import { button, element, set } from "./dom.js";
 import { ago, duration, moment } from "./format.js";
 import { addressOf } from "./router.js";
+import { refreshed } from "./rows.js";
 import { pause } from "./visible.js";
 
 const STATES = ["queued", "running", "done", "failed", "cancelled"];
@@ -124,7 +125,7 @@ class JobList {
     const { data, next } = await this.#api.get(address, { signal: this.#signal });
     this.#jobs = [...before, ...data];
     this.#next = next?.replace(/^\//, "");
-    this.#body.replaceChildren(...this.#jobs.map(row));
+    refreshed(this.#body, this.#jobs.map(row));
     set(this.#more, "hidden", !this.#next);
     this.#none.textContent = this.#jobs.length ? "" : "No job is like that.";
   }
@@ -135,7 +136,7 @@ function row(job) {
   const took = job.ended_at && job.started_at ? duration(job.ended_at - job.started_at) : "–";
   return element(
     "tr",
-    { "data-job": id },
+    { "data-key": id },
     element("td", {}, element("a", { href: `#/jobs/${id}` }, String(id))),
     element("td", {}, element("span", { class: "state", "data-state": state }, state)),
     element("td", {}, element("code", {}, statistic)),

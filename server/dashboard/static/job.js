@@ -54,7 +54,9 @@ class JobView {
   #underWay;
   #trouble = element("div", { id: "trouble" });
   #answer = element("section", { id: "answer", "aria-label": "Answer", hidden: true });
+  #attempts = 0;
   #told = 0;
+  #isWatched = false;
 
   constructor(context) {
     this.#context = context;
@@ -90,15 +92,19 @@ class JobView {
     this.#state.dataset.state = record.state;
     this.#times.replaceChildren(...timesOf(record));
     this.#underWay.hidden = ENDED.has(record.state);
+    this.#isWatched ||= !ENDED.has(record.state);
     if (record.parts > 1) this.#tellProgress(record);
     else this.#share.textContent = record.state === "queued" ? "Waiting for its turn" : "Computing";
-    this.#trouble.replaceChildren(...attemptsOf(record.attempts));
+    if (record.attempts.length !== this.#attempts) {
+      this.#trouble.replaceChildren(...attemptsOf(record.attempts));
+      this.#attempts = record.attempts.length;
+    }
   }
 
   /** Shows how a job has ended, and its answer where there is one. */
   async end(record) {
     this.update(record);
-    if (this.#told) say(`The job is ${record.state}`);
+    if (this.#isWatched) say(`The job is ${record.state}`);
     if (record.state !== "done") this.#trouble.prepend(failure(record));
     else await showAnswer(this.#answer, record, this.#context);
   }
@@ -113,7 +119,6 @@ class JobView {
 
   async #cancel() {
     const { api, record } = this.#context;
-    this.#told = 1;
     try {
       await api.call("DELETE", `api/jobs/${record.job_id}`);
     } catch (error) {
@@ -123,13 +128,8 @@ class JobView {
 
   async #again(go) {
     const { api, record, signal } = this.#context;
-    try {
-      const job = await api.submit(record.statistic, record.request, signal);
-      go(addressOf(["jobs", String(job)]));
-    } catch (error) {
-      if (!error.status) throw error;
-      this.#trouble.replaceChildren(element("p", { role: "alert" }, error.message));
-    }
+    const job = await api.submit(record.statistic, record.request, signal);
+    go(addressOf(["jobs", String(job)]));
   }
 }
 

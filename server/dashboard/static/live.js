@@ -1,7 +1,8 @@
 /** The pool as it works: who computes what, what waits, how many jobs end. */
 
 import { element, say, terms } from "./dom.js";
-import { bytes, count } from "./format.js";
+import { bytes, count, percent } from "./format.js";
+import { refreshed } from "./rows.js";
 import { Throughput } from "./throughput.js";
 import { pause } from "./visible.js";
 
@@ -11,31 +12,10 @@ const MOST_EVENTS = 8;
 /** Shows the pool, anew each second while somebody looks; one request is under way at a time. */
 export async function showLive({ api, show, signal }) {
   const live = new Live();
-  let names = new Map();
   for (let isFirst = true; ; isFirst = false) {
-    const pool = await api.data("api/pool", { signal });
-    names = await namesOf(api, names, pool.workers, signal);
-    live.update(pool, names);
+    live.update(await api.data("api/pool", { signal }));
     if (isFirst) show("Live", ...live.nodes);
     await pause(STEP, signal);
-  }
-}
-
-/** The statistic of each job that a worker has, most of them known from the last look. */
-async function namesOf(api, known, workers, signal) {
-  const names = new Map();
-  for (const { job } of workers) {
-    if (job != null) names.set(job, known.get(job) ?? (await nameOf(api, job, signal)));
-  }
-  return names;
-}
-
-async function nameOf(api, job, signal) {
-  try {
-    return (await api.data(`api/jobs/${job}`, { signal })).statistic;
-  } catch (error) {
-    if (error.status !== 404) throw error;
-    return "";
   }
 }
 
@@ -48,7 +28,7 @@ class Live {
   #known = null;
 
   constructor() {
-    const heads = ["Process", "State", "Computes", "Tasks done", "Memory"];
+    const heads = ["Process", "State", "Computes", "Progress", "Tasks done", "Memory"];
     this.nodes = [
       element(
         "section",
@@ -82,11 +62,15 @@ class Live {
     ];
   }
 
-  /** Shows a pool; `names` has the statistic of each job that a worker has. */
-  update(pool, names) {
+  /** Shows a pool as it is now. */
+  update(pool) {
+    const jobs = new Map(pool.computing.map((each) => [each.job_id, each]));
     this.#throughput.add(pool.ended_jobs, performance.now() / 1000);
     this.#queue.replaceChildren(figures(pool, this.#throughput.latest));
-    this.#rows.replaceChildren(...pool.workers.map((worker) => row(worker, names)));
+    refreshed(
+      this.#rows,
+      pool.workers.map((worker) => row(worker, jobs)),
+    );
     this.#compare(new Set(pool.workers.map((each) => each.pid)));
   }
 
@@ -112,22 +96,27 @@ function head(text, place) {
   return element("th", { scope: "col", class: place > 2 ? "number" : null }, text);
 }
 
-function row({ pid, state, job, tasks_done: done, memory }, names) {
-  const statistic = names.get(job);
+function row({ pid, state, job, tasks_done: done, memory }, jobs) {
+  const known = jobs.get(job);
   return element(
     "tr",
-    { "data-pid": pid },
+    { "data-key": pid },
     element("th", { scope: "row" }, String(pid)),
     element("td", {}, element("span", { class: "state", "data-state": state }, state)),
     element(
       "td",
       {},
-      job == null ? "–" : element("a", { href: `#/jobs/${job}` }, `job ${job}`),
-      statistic ? element("code", {}, statistic) : "",
+      job == null ? "–" : jobLink(job),
+      known && element("code", {}, known.statistic),
     ),
+    element("td", { class: "number" }, known ? percent(known.progress) : "–"),
     element("td", { class: "number" }, count(done)),
     element("td", { class: "number" }, bytes(memory)),
   );
+}
+
+function jobLink(job) {
+  return element("a", { href: `#/jobs/${job}` }, `job ${job}`);
 }
 
 function figures(pool, perSecond) {

@@ -1,7 +1,7 @@
 /** What the server says of itself, and the way to have it take no new jobs. */
 
 import { button, element, terms } from "./dom.js";
-import { ago, bytes, count, duration, moment } from "./format.js";
+import { bytes, count, duration, moment } from "./format.js";
 import { labelOf } from "./query.js";
 import { pause } from "./visible.js";
 
@@ -12,8 +12,13 @@ const DRAIN =
 
 export async function showServer({ api, show, signal }) {
   const place = element("div", { class: "stack" });
-  const draw = async () =>
-    place.replaceChildren(...factsOf(await api.data("api/server", { signal })));
+  let shown = "";
+  const draw = async () => {
+    const facts = await api.data("api/server", { signal });
+    const text = JSON.stringify(facts);
+    if (text !== shown) place.replaceChildren(...factsOf(facts));
+    shown = text;
+  };
   await draw();
   show("Server", place, drainCard(api, draw));
   for (;;) {
@@ -30,7 +35,7 @@ function factsOf(facts) {
         "Takes new jobs",
         element("span", { id: "accepting" }, facts.accepting ? "yes" : "no: it is shutting down"),
       ],
-      ["Started", `${moment(facts.started_at)} (${ago(facts.started_at)})`],
+      ["Started", moment(facts.started_at)],
       ["Workers", `${facts.workers} (${facts.backend}), on ${count(facts.cores)} cores`],
       ["Durability", facts.durability],
       [
