@@ -5,6 +5,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.support.browser import NOT_LOADED, Visit, needs_chromium, visiting
-from tests.support.servers import FOR_TESTS, RunningServer, running_server, wait_for
+from tests.support.servers import FOR_TESTS, ROOT, RunningServer, running_server, wait_for
 
 pytestmark = needs_chromium
 
@@ -154,7 +155,7 @@ def test_the_curl_command_that_is_copied_gives_the_same_answer(
     assert json.loads(done.stdout) == server.get(f"/api/get_results/{answered}")
 
 
-def test_the_command_line_that_is_copied_says_the_same(
+def test_the_command_line_that_is_copied_gives_the_same_answer(
     visit: Visit, server: RunningServer, answered: int
 ) -> None:
     words = shlex.split(copied(visit, "cli"))
@@ -167,6 +168,15 @@ def test_the_command_line_that_is_copied_says_the_same(
         ("--states", "Ohio"),
         ("--years", "2015-2019"),
     ]
+    done = subprocess.run(
+        [sys.executable, "-m", "server.cli", *words[1:], "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=60,
+    )
+    assert json.loads(done.stdout) == server.get(f"/api/get_results/{answered}")["data"]
 
 
 @pytest.mark.parametrize("text", ["it's", 'a "b" $HOME `id`', "back\\slash", "two\nlines", ""])
