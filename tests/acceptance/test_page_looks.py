@@ -137,3 +137,47 @@ def test_the_page_is_told_to_those_who_hear_it(browser: Browser, server: Running
         assert levels.count(1) == 1
         assert all(after - before <= 1 for before, after in pairwise(levels))
         assert visit.page.title().startswith("Job ")
+
+
+def test_all_can_be_done_with_the_keyboard(browser: Browser, server: RunningServer) -> None:
+    with visiting(browser, server) as visit:
+        ask_with_the_keyboard(visit)
+        job = visit.job_shown()
+        visit.await_answer()
+        assert focused(visit) == "H1"
+        assert server.get(f"/api/jobs/{job}")["data"]["statistic"] == "worst5"
+
+
+def focused(visit: Visit) -> str:
+    """The id of what has the focus, or its kind where it has none."""
+    return visit.page.evaluate("document.activeElement.id || document.activeElement.tagName")
+
+
+def ask_with_the_keyboard(visit: Visit) -> None:
+    visit.open("#/", "What do you want to know")
+    keyboard = visit.page.keyboard
+
+    keyboard.press("Tab")
+    assert focused(visit) == "skip"
+    keyboard.press("Enter")
+    assert focused(visit) == "main"
+    keyboard.press("Tab")
+    assert focused(visit) == "search"
+    keyboard.type("five worst")
+    keyboard.press("Tab")
+    keyboard.press("Enter")
+    visit.find("#ask-form").wait_for()
+    assert focused(visit) == "H1"
+    keyboard.press("Tab")
+    keyboard.press("Tab")
+    keyboard.type("leisure")
+    keyboard.press("Escape")
+    assert visit.field("question").get_attribute("aria-expanded") == "false"
+    keyboard.press("ArrowDown")
+    keyboard.press("ArrowDown")
+    active = visit.field("question").get_attribute("aria-activedescendant")
+    assert visit.find(f"#{active}.active").count() == 1
+    keyboard.press("ArrowUp")
+    keyboard.press("Enter")
+    assert "leisure" in visit.field("question").input_value()
+    keyboard.press("Enter")

@@ -137,8 +137,12 @@ export class Combobox {
     return true;
   }
 
+  /** Chooses what is marked; where nothing is, what was typed may stand for a single choice. */
   #accept() {
-    if (this.#active < 0) return false;
+    if (this.#active < 0) {
+      this.#leave();
+      return false;
+    }
     this.#choose(this.#shown[this.#active].value);
     return true;
   }

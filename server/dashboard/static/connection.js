@@ -32,7 +32,8 @@ export class Connection extends EventTarget {
 
   /** As `gone`, for a server that asks to be called again after so many seconds, and says why. */
   refused(reason, seconds, signal) {
-    return this.#pause(`The server takes nothing for now: ${reason}.`, seconds, signal);
+    const words = reason.replace(/; try again in .*/, "");
+    return this.#pause(`The server takes nothing for now: ${words}.`, seconds, signal);
   }
 
   #pause(words, atLeast, signal) {

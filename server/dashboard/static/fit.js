@@ -1,6 +1,6 @@
 /** A chart's description fitted to the width of the place where it is to stand. */
 
-const LETTER = 8.4;
+const LETTER = 9.2;
 const SMALL_LETTER = 6.4;
 const NARROW = 480;
 const BESIDE_A_PANEL = 48;
