@@ -113,6 +113,10 @@ def test_a_server_that_takes_nothing_for_now_is_asked_again_until_it_does(
         expect(visit.find("#banner")).to_contain_text("The server takes nothing for now: ")
         expect(visit.find("#banner")).to_contain_text(re.compile(r"Next try in \d+ s"))
         visit.picture("banner-refused")
+        visit.page.get_by_role("button", name="Stop").click()
+        expect(visit.find("#banner")).to_be_empty()
+        visit.find("#submit").click()
+        expect(visit.find("#banner")).to_contain_text("The server takes nothing for now: ")
         for gate in gates:
             gate.touch()
         visit.reconnect()

@@ -12,12 +12,12 @@ import { parse } from "./router.js";
 import { showServer } from "./server.js";
 import { Token } from "./token.js";
 
-const VIEWS = {
-  ask: (route) => (route.path.length > 1 ? showForm : showStatistics),
-  jobs: (route) => (route.path.length > 1 ? showJob : showHistory),
-  live: () => showLive,
-  server: () => showServer,
-};
+const VIEWS = new Map([
+  ["ask", (route) => (route.path.length > 1 ? showForm : showStatistics)],
+  ["jobs", (route) => (route.path.length > 1 ? showJob : showHistory)],
+  ["live", () => showLive],
+  ["server", () => showServer],
+]);
 
 const main = document.getElementById("main");
 const notice = document.getElementById("notice");
@@ -40,7 +40,7 @@ async function navigate() {
   notice.replaceChildren();
   const show = (title, ...content) => signal.aborted || shown(title, content);
   try {
-    const view = VIEWS[section]?.(route) ?? showNothing;
+    const view = VIEWS.get(section)?.(route) ?? showNothing;
     await view({ api, registry, route, signal, show, go });
   } catch (error) {
     if (!signal.aborted) showFailure(error, show);

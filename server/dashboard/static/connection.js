@@ -10,6 +10,7 @@ export class Connection extends EventTarget {
   #banner;
   #failures = 0;
   #next = null;
+  #waiting = 0;
 
   /** `banner` is the element, a live region, that says what is wrong. */
   constructor(banner) {
@@ -36,19 +37,33 @@ export class Connection extends EventTarget {
     return this.#pause(`The server takes nothing for now: ${words}.`, seconds, signal);
   }
 
-  #pause(words, atLeast, signal) {
+  async #pause(words, atLeast, signal) {
     signal?.throwIfAborted();
-    this.#next ??= this.#begin(words, atLeast);
-    return Promise.race([this.#next, abortion(signal)]);
+    this.#next ??= this.#begun(words, atLeast);
+    const next = this.#next;
+    this.#waiting += 1;
+    try {
+      await Promise.race([next.over, abortion(signal)]);
+      if (this.#next === next) this.#next = null;
+    } finally {
+      this.#waiting -= 1;
+      if (signal?.aborted && this.#waiting === 0) this.#forget();
+    }
   }
 
-  async #begin(words, atLeast) {
+  #begun(words, atLeast) {
     const backoff = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** this.#failures);
     this.#failures += 1;
     const countdown = new Countdown(Math.max(atLeast, backoff * (0.75 + Math.random() / 2)));
     this.#show(words, countdown);
-    await countdown.over;
+    return countdown;
+  }
+
+  /** Nobody waits any more. */
+  #forget() {
+    this.#next?.end();
     this.#next = null;
+    this.#banner.replaceChildren();
   }
 
   #show(words, countdown) {

@@ -11,6 +11,7 @@ const PAGE = 50;
 const MOST_AT_ONCE = 500;
 const ENDED = new Set(["done", "failed", "cancelled"]);
 
+/** Shows the jobs that pass the address's filters. */
 export async function showHistory({ api, registry, route, show, signal, go }) {
   const statistics = await registry.list("statistics");
   const list = new JobList(api, route.query, signal);

@@ -10,6 +10,7 @@ const DRAIN =
   "The server refuses new jobs, computes those that it has accepted, and goes on showing " +
   "answers until it is stopped.";
 
+/** Shows the facts, anew every few seconds while somebody looks. */
 export async function showServer({ api, show, signal }) {
   const place = element("div", { class: "stack" });
   let shown = "";
