@@ -8,7 +8,7 @@ TESTED := $(VENV)/.ready-to-test
 BENCHED := $(VENV)/.ready-to-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run test sample data docs bench soak clean
+.PHONY: help run test sample data docs pictures bench soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ data: $(TESTED) ## download the current CDC table (needs internet); it is served
 
 docs: $(READY) ## write the generated pages of docs/ anew
 	$(BIN)/python -m tools.make_docs
+
+pictures: $(TESTED) data/sample.csv.gz ## make the README's pictures anew, with chromium
+	$(BIN)/python -m tools.make_pictures
 
 bench: $(BENCHED) data/sample.csv.gz ## threads or processes? measure both, and their like; QUICK=1 takes a minute
 	$(BIN)/python -m benchmarks
