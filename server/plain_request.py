@@ -26,6 +26,8 @@ _HARMLESS = frozenset(
         *("host", "user-agent", "accept", "accept-encoding", "accept-language", "connection"),
         *("cache-control", "pragma", "content-type", "content-length", "authorization"),
         *("x-request-id", "prefer"),
+        # A reverse proxy's: they matter only beside `Origin`, which is not plain.
+        *("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"),
     )
 )
 """A header that is none of these may change what a request means."""

@@ -56,6 +56,7 @@ def test_a_get_says_its_job(name: bytes) -> None:
     "more",
     [
         (b"User-Agent: curl/8.5.0", b"Accept: */*"),
+        (b"X-Forwarded-Proto: https", b"X-Forwarded-For: 10.0.0.7", b"X-Forwarded-Host: a.example"),
         (b"accept-encoding: gzip, deflate, br, zstd", b"ACCEPT-LANGUAGE: de,en;q=0.5"),
         (b"Connection: keep-alive", b"Cache-Control: no-cache", b"Pragma: no-cache"),
         (b"Connection:Keep-Alive",),
@@ -77,7 +78,7 @@ ODD_LINES = [
     ),
     *(b"Idempotency-Key: k", b"Origin: http://localhost", b"Sec-Fetch-Site: same-origin"),
     *(b"Content-Encoding: gzip", b"Upgrade: h2c", b"Trailer: x", b"TE: trailers", b"Cookie: a=b"),
-    *(b"Connection: close", b"Connection: keep-alive, Upgrade", b"X-Forwarded-For: 1.2.3.4"),
+    *(b"Connection: close", b"Connection: keep-alive, Upgrade", b"Forwarded: for=1.2.3.4"),
     *(b"X-HTTP-Method-Override: DELETE", b"Range: bytes=0-1", b"Keep-Alive: timeout=5"),
     *(b"Host: localhost", b"host: localhost", b"HOST: other"),  # a second one
     *(b" folded", b"\tfolded", b"Accept: a\r\n b", b"Accept: a\nPragma: b", b"Accept: a\rb"),
@@ -191,7 +192,10 @@ def test_only_so_many_blocks_of_headers_are_kept() -> None:
 
 # -- against gunicorn's parser --------------------------------------------------------
 
-HARMLESS = [b"User-Agent", b"accept", b"PRAGMA", b"Authorization", b"X-Request-Id", b"Connection"]
+HARMLESS = [
+    *(b"User-Agent", b"accept", b"PRAGMA", b"Authorization", b"X-Request-Id", b"Connection"),
+    *(b"X-Forwarded-Proto", b"x-forwarded-for"),
+]
 OTHERS = [b"Host", b"Content-Length", b"Transfer-Encoding", b"X-Other", b"Accept ", b"Accept_", b""]
 USUAL = [b"keep-alive", b"2", b"a b", b"a:b", b"Bearer  x", b"*/*"]
 STRANGE = [b"close", b"chunked", b"02", b"1, 2", b"", b" 2", b"2 ", b"\t", b"\xe4", b"a\x00"]
