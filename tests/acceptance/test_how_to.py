@@ -13,6 +13,7 @@ from tests.support.servers import ROOT, running_server
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not on the PATH")
 
+SAMPLE = {"SPORTIV_DATA": str(ROOT / "data" / "sample.csv.gz")}
 OWN_TABLE = text_of("docs/how-to/your-own-table.md")
 
 
@@ -65,10 +66,51 @@ def test_a_table_that_is_wrong_is_refused_as_the_page_says(
     assert f"sportiv: cannot start: {said}\n" in printed
 
 
+# -- adding a statistic ---------------------------------------------------------------
+
+ADDING = text_of("docs/how-to/adding-a-statistic.md")
+
+
+def checkout(folder: Path) -> Path:
+    """A copy of the project, with the page's two files in it."""
+    root = folder / "checkout"
+    for name in ("server", "tools", "tests", "benchmarks", "docs"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in (
+        *("README.md", "gunicorn.conf.py", "pyproject.toml"),
+        *("data/sample.csv.gz", "data/cdc_brfss.toml"),
+    ):
+        (root / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, root / name)
+    names = re.findall(r"^As `(\S+\.py)`", ADDING, re.MULTILINE)
+    for name, code in zip(names, blocks(ADDING, "python"), strict=True):
+        (root / name).write_text(code, "utf-8")
+    return root
+
+
+@needs_curl
+def test_a_statistic_is_added_by_one_file_and_its_test(tmp_path: Path) -> None:
+    root = checkout(tmp_path)
+    own = {"PYTHONPATH": str(root)}
+    reader = Reader(root, 0, **own)
+    reader.run("python -m pytest -q -p no:cacheprovider tests/stats/test_thresholds.py")
+    reader.run("ruff check --no-cache server/stats tests/stats && ruff format --check --no-cache .")
+    assert "share_above" in reader.run("python -m tools.make_docs && grep share_above README.md")
+    reader.run("python -m tools.make_docs --check")
+    with running_server(
+        tmp_path, configuration=str(root / "gunicorn.conf.py"), **SAMPLE, **own
+    ) as server:
+        Reader(root, server.port, **own).follow(session(ADDING))
+        listed = {each["name"]: each for each in server.get("/api/statistics")["data"]}
+        assert [each["name"] for each in listed["share_above"]["fields"]][-1] == "threshold"
+        assert "/api/share_above" in server.get("/openapi.json")["paths"]
+        assert server.get("/api/jobs/1/table")["data"]["columns"] == ["state", "share"]
+        assert server.get("/api/jobs/1/chart")["data"]["mark"]
+
+
 # -- upgrading ------------------------------------------------------------------------
 
 UPGRADING = text_of("docs/how-to/upgrading.md")
-SAMPLE = {"SPORTIV_DATA": str(ROOT / "data" / "sample.csv.gz")}
 OBESITY = "Percent of adults aged 18 years and older who have obesity"
 
 
