@@ -22,7 +22,7 @@ MAKING_SECONDS = 60.0
 
 PACKAGE = "vl-convert-python"
 
-GLOBALS = "window.vegaEmbed = vegaEmbed; window.vega = vega; window.vegaLite = vegaLite;"
+ENTRY = "window.vegaEmbed = vegaEmbed;"
 """What of the libraries the page can name."""
 
 log = logging.getLogger("sportiv.charts")
@@ -46,7 +46,7 @@ class ChartLibrary:
         self._made: Future[bytes] | None = None  # guarded by _lock
 
     def script(self) -> bytes:
-        """JavaScript that defines `vegaEmbed`, `vega` and `vegaLite`; NoChartLibrary without it."""
+        """JavaScript that defines `vegaEmbed`; NoChartLibrary without it."""
         with self._lock:
             is_first = self._made is None
             made = self._made = self._made or Future()
@@ -97,7 +97,7 @@ def main(lifeline: int) -> None:
     threading.Thread(target=_watch_lifeline, args=(lifeline,), daemon=True).start()
     from vl_convert import javascript_bundle  # here, so that the server's end does not import it
 
-    sys.stdout.buffer.write(javascript_bundle(GLOBALS).encode())
+    sys.stdout.buffer.write(javascript_bundle(ENTRY).encode())
 
 
 def _watch_lifeline(lifeline: int) -> None:

@@ -35,8 +35,7 @@ def test_the_script_defines_what_a_page_draws_with() -> None:
     library = ChartLibrary()
     script = library.script()
     assert len(script) > 500_000
-    for name in (b"window.vegaEmbed=", b"window.vega=", b"window.vegaLite="):
-        assert name in script
+    assert b"window.vegaEmbed=" in script
     assert library.name.startswith("vega-")
     assert library.name.endswith(".js")
     assert library.script() is script
