@@ -32,7 +32,7 @@ data: $(TESTED) ## download the current CDC table (needs internet); it is served
 docs: $(READY) ## write the generated pages of docs/ anew
 	$(BIN)/python -m tools.make_docs
 
-pictures: $(TESTED) data/sample.csv.gz ## make the README's pictures anew, with chromium
+pictures: $(TESTED) data/sample.csv.gz ## make the documents' pictures anew, with chromium
 	$(BIN)/python -m tools.make_pictures
 
 bench: $(BENCHED) data/sample.csv.gz ## threads or processes? measure both, and their like; QUICK=1 takes a minute

@@ -1,9 +1,9 @@
-"""Makes the README's pictures anew, from the page and the command line of this very project.
+"""Makes the documents' pictures anew, from the page and the command line of this very project.
 
     python -m tools.make_pictures
 
-A server over the sample table answers three questions. The chart is what `sportiv ask --plot`
-writes; the screenshots are what chromium shows of the page, wide and light, narrow and dark.
+A server over the sample table answers two questions. The chart is what `sportiv ask --plot`
+writes; the screenshots are what chromium shows of the page.
 """
 
 import os
@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Literal
 
 from playwright.sync_api import Browser, sync_playwright
@@ -23,8 +24,9 @@ from server.settings import ROOT
 
 IMAGES = ROOT / "docs" / "images"
 QUESTION = "Percent of adults aged 18 years and older who have obesity"
-RANKING = {"question": QUESTION, "n_resamples": 9_999, "seed": 1}
-TREND = ("--question", QUESTION, "--by", "state", "--states", "Michigan", "--states", "Ohio")
+RANKING = {"question": QUESTION, "seed": 1}
+STATES = ("Ohio", "Arizona")
+TREND = {"question": QUESTION, "category": "Total", "by": "state", "states": STATES}
 START_SECONDS = 60.0
 HEIGHT = 820
 
@@ -56,24 +58,33 @@ def sample_server() -> Iterator[str]:
 
 def draw_chart(url: str) -> None:
     """`docs/images/trend.svg`, by the command line."""
-    program = [sys.executable, "-m", "server.cli", "--url", url, "ask", "trend", *TREND]
+    program = [sys.executable, "-m", "server.cli", "--url", url, "ask", "trend"]
+    options = ["--question", QUESTION, "--category", "Total", "--by", "state"]
+    states = [text for state in STATES for text in ("--states", state)]
     plot = ["--csv", "--plot", str(IMAGES / "trend.svg")]
-    subprocess.run([*program, *plot], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    command = [*program, *options, *states, *plot]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
-def take_screenshots(url: str, job: int, browser: Browser) -> None:
-    """`page.png` and `page-narrow.png` in `docs/images`: the answer of a job."""
-    looks: tuple[tuple[str, int, Literal["light", "dark"]], ...] = (
-        ("page.png", 1100, "light"),
-        ("page-narrow.png", 390, "dark"),
-    )
-    for name, width, scheme in looks:
-        size = {"width": width, "height": HEIGHT}
-        page = browser.new_page(viewport=size, color_scheme=scheme, reduced_motion="reduce")
-        page.goto(f"{url}/#/jobs/{job}")
-        page.locator("svg.marks").wait_for()
-        page.screenshot(path=IMAGES / name)
-        page.close()
+@dataclass(frozen=True)
+class Look:
+    """A screenshot of the answer to a job; `whole` also of what is below the window."""
+
+    name: str
+    job: int
+    width: int = 1000
+    scheme: Literal["light", "dark"] = "light"
+    whole: bool = False
+
+
+def take_screenshot(url: str, look: Look, browser: Browser) -> None:
+    """The file of that name in `docs/images`."""
+    size = {"width": look.width, "height": HEIGHT}
+    page = browser.new_page(viewport=size, color_scheme=look.scheme, reduced_motion="reduce")
+    page.goto(f"{url}/#/jobs/{look.job}")
+    page.locator("svg.marks").wait_for()
+    page.screenshot(path=IMAGES / look.name, full_page=look.whole)
+    page.close()
 
 
 def main() -> int:
@@ -83,13 +94,23 @@ def main() -> int:
         print("the screenshots need a browser: apt-get install chromium", file=sys.stderr)
         return 1
     with sample_server() as url, Client(url) as client:
-        job = client.submit("ranking_stability", **RANKING)
-        job.wait()
+        trend, ranking = (
+            client.submit("trend", **TREND),
+            client.submit("ranking_stability", **RANKING),
+        )
+        trend.wait()
+        ranking.wait()
         draw_chart(url)
+        looks = (
+            Look("page.png", ranking.id),
+            Look("page-narrow.png", ranking.id, width=390, scheme="dark"),
+            Look("answer.png", trend.id, whole=True),
+        )
         with sync_playwright() as playwright:
             flags = ["--no-sandbox"] if os.geteuid() == 0 else []
             with playwright.chromium.launch(executable_path=chromium, args=flags) as browser:
-                take_screenshots(url, job.id, browser)
+                for look in looks:
+                    take_screenshot(url, look, browser)
     for name in sorted(path.name for path in IMAGES.iterdir()):
         print(f"written: docs/images/{name}")
     return 0

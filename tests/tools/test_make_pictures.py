@@ -1,4 +1,4 @@
-"""The README's pictures are what this software draws."""
+"""The documents' pictures are what this software draws."""
 
 import re
 import shutil
