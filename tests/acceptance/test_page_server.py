@@ -63,6 +63,28 @@ def test_a_killed_worker_is_seen_replaced_and_its_job_goes_on(
         assert server.result(job)["data"] == "kept"
 
 
+def test_the_jobs_that_have_not_ended_are_listed_until_they_have(
+    browser: Browser, server: RunningServer, tmp_path: Path
+) -> None:
+    gates = [tmp_path / f"gate {number}" for number in range(3)]
+    jobs = [waiting_job(server, gate) for gate in gates[:2]]
+    jobs.append(server.submit("wait_for_file", path=str(gates[2]), value="kept"))
+    with visiting(browser, server) as visit:
+        visit.open("#/live", "Live")
+        rows = visit.find("#unfinished tbody tr")
+        expect(rows).to_have_count(3)
+        assert rows.evaluate_all("rows => rows.map(row => row.dataset.key)") == [
+            str(job) for job in reversed(jobs)
+        ]
+        expect(rows.nth(0)).to_contain_text("wait_for_file")
+        gates[0].touch()
+        expect(rows).to_have_count(2)
+        for gate in gates:
+            gate.touch()
+        visit.page.get_by_text("No job waits or is computed.").wait_for()
+    assert [server.result(job)["data"] for job in jobs] == ["kept"] * 3
+
+
 def test_the_throughput_is_what_the_server_has_ended(
     browser: Browser, server: RunningServer
 ) -> None:

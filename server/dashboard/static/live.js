@@ -1,19 +1,21 @@
-/** The pool as it works: who computes what, what waits, how many jobs end. */
+/** The server at work: who computes what, which jobs have not ended, how many end. */
 
 import { element, say, terms } from "./dom.js";
 import { bytes, count, percent } from "./format.js";
 import { refreshed } from "./rows.js";
 import { Throughput } from "./throughput.js";
+import { UNFINISHED, Unfinished } from "./unfinished.js";
 import { pause } from "./visible.js";
 
 const STEP = 1000;
 const MOST_EVENTS = 8;
 
-/** Shows the pool, anew each second while somebody looks; one request is under way at a time. */
+/** Shows both, anew each second while somebody looks; one request is under way at a time. */
 export async function showLive({ api, show, signal }) {
   const live = new Live();
   for (let isFirst = true; ; isFirst = false) {
-    live.update(await api.data("api/pool", { signal }));
+    const pool = await api.data("api/pool", { signal });
+    live.update(pool, await api.data(UNFINISHED, { signal }));
     if (isFirst) show("Live", ...live.nodes);
     await pause(STEP, signal);
   }
@@ -22,6 +24,7 @@ export async function showLive({ api, show, signal }) {
 class Live {
   #queue = element("div", { class: "figures" });
   #throughput = new Throughput();
+  #unfinished = new Unfinished();
   #rows = element("tbody");
   #events = element("ol", { id: "events", class: "events" });
   #quiet = element("p", { class: "quiet" }, "Nothing since this page was opened.");
@@ -52,6 +55,7 @@ class Live {
           ),
         ),
       ),
+      this.#unfinished.node,
       element(
         "section",
         { class: "card", "aria-labelledby": "events-title" },
@@ -62,8 +66,9 @@ class Live {
     ];
   }
 
-  /** Shows a pool as it is now. */
-  update(pool) {
+  /** Shows a pool, and jobs that have not ended, as they are now. */
+  update(pool, unfinished) {
+    this.#unfinished.update(unfinished, pool.unfinished_jobs);
     const jobs = new Map(pool.computing.map((each) => [each.job_id, each]));
     this.#throughput.add(pool.ended_jobs, performance.now() / 1000);
     this.#queue.replaceChildren(figures(pool, this.#throughput.latest));

@@ -1,0 +1,64 @@
+/** The jobs that have not ended, newest first. */
+
+import { element } from "./dom.js";
+import { ago, count, moment, percent } from "./format.js";
+import { refreshed } from "./rows.js";
+
+const MOST = 20;
+const HEADS = ["Job", "State", "Statistic", "Question", "Accepted", "Progress"];
+
+/** Where the newest of them are read. */
+export const UNFINISHED = `api/history?status=running&limit=${MOST}`;
+
+export class Unfinished {
+  #rows = element("tbody");
+  #rest = element("p", { class: "quiet" });
+
+  constructor() {
+    this.node = element(
+      "section",
+      { class: "card", "aria-labelledby": "unfinished-title" },
+      element("h2", { id: "unfinished-title" }, "Jobs"),
+      element(
+        "div",
+        { class: "scrolls", role: "region", "aria-label": "Table of jobs", tabindex: 0 },
+        element(
+          "table",
+          { id: "unfinished" },
+          element(
+            "thead",
+            {},
+            element(
+              "tr",
+              {},
+              HEADS.map((text) => element("th", { scope: "col" }, text)),
+            ),
+          ),
+          this.#rows,
+        ),
+      ),
+      this.#rest,
+    );
+  }
+
+  /** Shows some jobs as they are now, of so many in all. */
+  update(jobs, all) {
+    refreshed(this.#rows, jobs.map(row));
+    const more = all - jobs.length;
+    const said = jobs.length ? "" : "No job waits or is computed.";
+    this.#rest.textContent = jobs.length === MOST && more > 0 ? `And ${count(more)} older.` : said;
+  }
+}
+
+function row({ job_id: id, state, statistic, request, accepted_at: accepted, progress }) {
+  return element(
+    "tr",
+    { "data-key": id },
+    element("td", {}, element("a", { href: `#/jobs/${id}` }, String(id))),
+    element("td", {}, element("span", { class: "state", "data-state": state }, state)),
+    element("td", {}, element("code", {}, statistic)),
+    element("td", { class: "long" }, request.question ?? "–"),
+    element("td", { title: moment(accepted) }, ago(accepted)),
+    element("td", {}, percent(progress)),
+  );
+}
