@@ -10,6 +10,7 @@ from flask import Flask, Response, g, request
 
 from server.answered import answered
 from server.catalogue import parse_object
+from server.csv_answer import as_csv
 from server.errors import (
     BadRequest,
     BodyTooLarge,
@@ -224,13 +225,13 @@ def _num_jobs(jobs: Jobs) -> Response:
 
 def _table(jobs: Jobs, job_id: str) -> Response:
     only_known(request.args, ("format",))
-    as_csv = choice(request.args, "format", {"json": False, "csv": True})
+    wants_csv = choice(request.args, "format", {"json": False, "csv": True})
     number = _job_number(job_id)
     table = answered(jobs, number).table()
-    if not as_csv:
+    if not wants_csv:
         return done({"columns": table.columns, "rows": table.rows})
     name = {"Content-Disposition": f'attachment; filename="job_id_{number}.csv"'}
-    return Response(table.csv(), headers=name, content_type="text/csv; charset=utf-8")
+    return Response(as_csv(table), headers=name, content_type="text/csv; charset=utf-8")
 
 
 def _chart(jobs: Jobs, job_id: str) -> Response:

@@ -5,8 +5,6 @@ what has no better place is the text of its JSON.
 """
 
 import ast
-import csv
-import io
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -20,8 +18,6 @@ Record = dict[str, Json]
 """A row of the table by the names of its columns."""
 
 _FIELD = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
-_RUNS = ("=", "+", "-", "@", "\t", "\r")
-"""A cell of a text that begins so would be run as a formula by a spreadsheet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +30,6 @@ class AnswerTable:
     def records(self) -> list[Record]:
         """The rows by the names of the columns."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
-
-    def csv(self) -> str:
-        """The table as RFC 4180 has it, with a header; None is empty, numbers keep all digits.
-
-        A text that a spreadsheet would run gets an apostrophe, by which it is one.
-        """
-        written = io.StringIO()
-        writer = csv.writer(written, lineterminator="\r\n")
-        for row in (self.columns, *self.rows):
-            writer.writerow(map(_cell, row))
-        return written.getvalue()
 
 
 def table_of(data: Json, columns: Sequence[str] = (), apart: Collection[str] = ()) -> AnswerTable:
@@ -59,15 +44,6 @@ def table_of(data: Json, columns: Sequence[str] = (), apart: Collection[str] = (
         records = list(_records(data, apart))
         columns = list(dict.fromkeys(name for record in records for name in record))
     return AnswerTable(columns, [[record.get(name) for name in columns] for record in records])
-
-
-def _cell(value: Json) -> Json:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case str() if value.startswith(_RUNS):
-            return f"'{value}"
-    return value
 
 
 # -- objects whose keys are names -------------------------------------------------------

@@ -32,7 +32,10 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             " gathering submission answer_cache result_writer end_recorder housekeeper loader"
         ),
         "supervisor process_pool thread_pool",
-        "metrics admission live_jobs intake job_view jobs answered answers server_answers",
+        (
+            "metrics admission live_jobs intake job_view jobs answered csv_answer answers"
+            " server_answers"
+        ),
         (
             "guard problems http_input facts dashboard replies error_replies job_endpoints"
             " server_endpoints page_endpoints endpoints request_log route job_routes server_routes"
@@ -222,11 +225,12 @@ def test_a_process_loads_no_more_than_it_needs(
 def libraries(module: str) -> set[str]:
     """The packages of others that the module needs, itself or by way of ours.
 
-    Whoever imports it imports the package that it is in.
+    Whoever imports a module imports the package that it is in.
     """
     found: set[str] = set()
-    modules, seen = {module, module.rpartition(".")[0] or module}, set[str]()
+    modules, seen = {module}, set[str]()
     while modules:
+        modules |= {name.rpartition(".")[0] or name for name in modules}
         seen |= modules
         found |= {name.partition(".")[0] for each in modules for name in imports()[each]}
         modules = {name for each in modules for name in own_imports(each)} - seen

@@ -1,7 +1,5 @@
 """Every answer is a table: whatever its shape, with all its figures, safe for a spreadsheet."""
 
-import csv
-import io
 from typing import Any
 
 import msgspec
@@ -18,10 +16,6 @@ from tests.support.servers import ROOT
 STRATA = ("state", "category", "stratum", "mean")
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 JSON = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
-
-
-def table(columns: list[str], *rows: list[Any]) -> AnswerTable:
-    return AnswerTable(columns, list(rows))
 
 
 def of(data: Any, *columns: str) -> tuple[list[str], list[list[Any]]]:
@@ -96,7 +90,7 @@ def test_records_within_a_group_are_rows_of_their_own() -> None:
 
 def test_what_is_to_stand_apart_stands_in_no_table() -> None:
     data = {"groups": [{"state": "Ohio", "slope": 1.5, "years": [{"year": 2011}]}]}
-    assert table_of(data, apart=("years",)) == table(["state", "slope"], ["Ohio", 1.5])
+    assert table_of(data, apart=("years",)) == AnswerTable(["state", "slope"], [["Ohio", 1.5]])
 
 
 # -- shapes that nobody foresaw -------------------------------------------------------
@@ -130,32 +124,3 @@ def test_nothing_that_json_can_carry_has_no_table(data: Any) -> None:
         for row in found.rows:
             assert len(row) == len(found.columns)
             assert all(isinstance(each, bool | int | float | str | None) for each in row)
-        assert found.csv().endswith("\r\n")
-
-
-# -- CSV ------------------------------------------------------------------------------
-
-
-def read(text: str) -> list[list[str]]:
-    return list(csv.reader(io.StringIO(text, newline=""), strict=True))
-
-
-@given(st.lists(st.lists(st.floats(allow_nan=False) | st.none(), min_size=2, max_size=2)))
-def test_figures_keep_all_their_digits_and_none_is_empty(rows: list[list[Any]]) -> None:
-    header, *cells = read(table(["a", "b"], *rows).csv())
-    assert header == ["a", "b"]
-    assert [[float(each) if each else None for each in row] for row in cells] == rows
-
-
-@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
-def test_a_text_is_itself_or_has_an_apostrophe_before_what_would_be_run(text: str) -> None:
-    _, (cell, rest) = read(table(["a", "b"], [text, "x"]).csv())
-    assert rest == "x"
-    assert cell == (f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text)
-
-
-def test_the_lines_end_and_are_quoted_as_rfc_4180_says() -> None:
-    written = table(
-        ["state", "mean", "sure"], ['a "b", c', -1.5, True], ["d\ne", None, False]
-    ).csv()
-    assert written == 'state,mean,sure\r\n"a ""b"", c",-1.5,true\r\n"d\ne",,false\r\n'

@@ -2,7 +2,7 @@
 
 import { button, element, set } from "./dom.js";
 import { ago, duration, moment } from "./format.js";
-import { addressOf } from "./router.js";
+import { addressOf, parse } from "./router.js";
 import { refreshed } from "./rows.js";
 import { pause } from "./visible.js";
 
@@ -17,7 +17,7 @@ export async function showHistory({ api, registry, route, show, signal, go }) {
   const list = new JobList(api, route.query, signal);
   await list.load();
   const changed = (event) => {
-    const query = new URLSearchParams(route.query);
+    const { query } = parse(location.hash); // which may be newer than what is shown
     if (event.target.value) query.set(event.target.name, event.target.value);
     else query.delete(event.target.name);
     go(addressOf(["jobs"], query));
