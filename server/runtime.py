@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from server.jobs import Jobs
 from server.ledger import Ledger
 from server.loader import load_region
 from server.logging_setup import logging_to
-from server.pool import Listener
+from server.pool import Listener, Pool
 from server.process_pool import ProcessPool
 from server.result_store import ResultStore
 from server.result_writer import ResultWriter
@@ -27,6 +27,9 @@ from server.thread_pool import ThreadPool
 
 PRIVATE = ".ledger"
 """The folder for the server's own files in the results folder; `rm results/*` spares it."""
+
+OpenedPool = AbstractContextManager[Pool]
+"""A pool that is open while it is entered."""
 
 log = logging.getLogger("sportiv.runtime")
 
@@ -50,7 +53,7 @@ def serving(settings: Settings, statistics: str, *, keep_log: bool) -> Iterator[
         catalogue = Catalogue(table, load_description(settings.dataset), known)
         log.info("%d rows of %s, fingerprint %s", table.rows, settings.data, table.fingerprint)
 
-        def make_pool(listener: Listener) -> ProcessPool | ThreadPool:
+        def make_pool(listener: Listener) -> OpenedPool:
             return _pool(settings, listener, catalogue, region, statistics)
 
         with working(settings, private, catalogue, make_pool) as jobs:
@@ -64,7 +67,7 @@ def working(
     settings: Settings,
     private: Path,
     catalogue: Catalogue,
-    make_pool: Callable[[Listener], ProcessPool | ThreadPool],
+    make_pool: Callable[[Listener], OpenedPool],
 ) -> Iterator[Jobs]:
     """The jobs of one results folder at work, in a folder `private` that nobody else uses.
 
@@ -112,7 +115,9 @@ def _pool(
     catalogue: Catalogue,
     region: SharedRegion,
     statistics: str,
-) -> ProcessPool | ThreadPool:
+) -> OpenedPool:
+    if settings.backend is Backend.DASK:
+        return _dask_pool(settings, listener, region, statistics)
     if settings.backend is Backend.THREAD:
         return ThreadPool(
             listener,
@@ -127,6 +132,26 @@ def _pool(
         catalogue=statistics,
         worker_memory=settings.worker_memory,
         worker_max_tasks=settings.worker_max_tasks,
+    )
+
+
+def _dask_pool(
+    settings: Settings, listener: Listener, region: SharedRegion, statistics: str
+) -> OpenedPool:
+    """As the others; only here, and so only where it is wanted, is Dask imported."""
+    if settings.dask_scheduler is None:
+        raise StartError("SPORTIV_BACKEND=dask needs SPORTIV_DASK_SCHEDULER=tcp://host:port")
+    try:
+        from server.dask_pool import DaskPool
+    except ImportError as error:
+        raise StartError(f"SPORTIV_BACKEND=dask needs the extra `dask`: {error}") from error
+    return DaskPool(
+        listener,
+        scheduler=settings.dask_scheduler,
+        table_fd=region.fd,
+        catalogue=statistics,
+        columns=None if settings.dask_columns is None else str(settings.dask_columns),
+        patience=settings.dask_patience,
     )
 
 

@@ -19,6 +19,7 @@ from server.variable import (
     flag,
     path,
     path_or_none,
+    scheduler,
     seconds,
     seconds_or_none,
     setting,
@@ -31,10 +32,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class Backend(StrEnum):
-    """What computes: worker processes, or threads of the server itself."""
+    """What computes: worker processes, threads of the server itself, or a Dask cluster."""
 
     PROCESS = "process"
     THREAD = "thread"
+    DASK = "dask"
 
 
 class Durability(StrEnum):
@@ -151,16 +153,42 @@ class Settings:
         default="one per core that the server may use",
         older="TP_NUM_OF_THREADS",
         allowed="a whole number from 1 to 1024",
-        about="How many workers compute.",
+        about="How many workers compute; with `dask`, how many are to be kept busy.",
         parse=whole(1, 1024),
         preset=lambda: Machine().cores(),
     )
     backend: Backend = setting(
         "SPORTIV_BACKEND",
         default="process",
-        allowed="process or thread",
-        about="Whether the workers are processes or threads.",
+        allowed="process, thread or dask",
+        about="Whether the workers are processes, threads, or those of a Dask cluster.",
         parse=Backend,
+    )
+    dask_scheduler: str | None = setting(
+        "SPORTIV_DASK_SCHEDULER",
+        default="none",
+        allowed="tcp://host:port or tls://host:port",
+        about="Where the Dask scheduler listens; needed with `SPORTIV_BACKEND=dask`, which also "
+        "needs the extra `dask`.",
+        parse=scheduler,
+        preset=lambda: None,
+    )
+    dask_columns: Path | None = setting(
+        "SPORTIV_DASK_COLUMNS",
+        default="sportiv-columns-(user id), in shared memory",
+        allowed="the path of a folder on the Dask workers' hosts",
+        about="Where each host of Dask workers keeps the columns; they are sent once to each "
+        "folder, so one that several hosts share gets them once.",
+        parse=path,
+        preset=lambda: None,
+    )
+    dask_patience: float = setting(
+        "SPORTIV_DASK_PATIENCE",
+        default="600",
+        allowed="seconds, from 1 to 86400",
+        about="How long accepted jobs wait where there is no Dask worker at all, or no scheduler, "
+        "in seconds; then they fail.",
+        parse=seconds(1, 86_400),
     )
     threads: int = setting(
         "SPORTIV_THREADS",

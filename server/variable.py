@@ -63,6 +63,14 @@ def address(text: str) -> Address:
     return Address(host, int(port))
 
 
+def scheduler(text: str) -> str:
+    """Where a Dask scheduler listens: `tcp://host:port`, or `tls://host:port`."""
+    protocol, separator, rest = text.strip().partition("://")
+    if protocol not in ("tcp", "tls") or not separator:
+        raise ValueError(text)
+    return f"{protocol}://{address(rest)}"
+
+
 def whole(least: int, most: int) -> Callable[[str], int]:
     """A whole number in these bounds, both included."""
 

@@ -27,7 +27,17 @@ RIGHT: dict[str, dict[str, Any]] = {
     "SPORTIV_LOG_KEEP": {"1": True, "true": True, "YES": True, "0": False, "off": False},
     "SPORTIV_LOG_FORMAT": {"text": LogFormat.TEXT, "json": LogFormat.JSON},
     "SPORTIV_WORKERS": {"1": 1, "7": 7, "1024": 1024},
-    "SPORTIV_BACKEND": {"thread": Backend.THREAD, "process": Backend.PROCESS},
+    "SPORTIV_BACKEND": {
+        "thread": Backend.THREAD,
+        "process": Backend.PROCESS,
+        "dask": Backend.DASK,
+    },
+    "SPORTIV_DASK_SCHEDULER": {
+        "tcp://10.0.0.1:8786": "tcp://10.0.0.1:8786",
+        "tls://[::1]:8786": "tls://[::1]:8786",
+    },
+    "SPORTIV_DASK_COLUMNS": {"/columns": Path("/columns")},
+    "SPORTIV_DASK_PATIENCE": {"1": 1.0, "86400": 86400.0},
     "SPORTIV_THREADS": {"1": 1, "256": 256},
     "SPORTIV_MAX_QUEUED": {"1": 1, "1000000": 1_000_000},
     "SPORTIV_JOB_TIMEOUT": {"0.01": 0.01, "86400": 86400.0},
@@ -54,7 +64,9 @@ WRONG: dict[str, tuple[str, ...]] = {
     "SPORTIV_LOG_KEEP": ("2", "maybe", " "),
     "SPORTIV_LOG_FORMAT": ("JSON", "xml", " "),
     "SPORTIV_WORKERS": ("0", "-1", "1025", "1.5", "two", "1e2", " ", "9" * 5000),
-    "SPORTIV_BACKEND": ("Process", "dask", "processes"),
+    "SPORTIV_BACKEND": ("Process", "Dask", "processes"),
+    "SPORTIV_DASK_SCHEDULER": ("10.0.0.1:8786", "tcp://", "tcp://host", "ftp://host:1", "tcp:h:1"),
+    "SPORTIV_DASK_PATIENCE": ("0", "86401", "nan", "for ever"),
     "SPORTIV_THREADS": ("0", "257", "x"),
     "SPORTIV_MAX_QUEUED": ("0", "1000001", "x"),
     "SPORTIV_JOB_TIMEOUT": ("0", "-1", "86401", "nan", "inf", "1 s"),
@@ -182,7 +194,7 @@ def test_the_older_name_is_named_where_it_is_wrong() -> None:
 
 
 PATHS = ["SPORTIV_DATA", "SPORTIV_DATASET", "SPORTIV_RESULTS_DIR", "SPORTIV_LOG_DIR"]
-PATHS += ["SPORTIV_COLUMN_CACHE"]
+PATHS += ["SPORTIV_COLUMN_CACHE", "SPORTIV_DASK_COLUMNS"]
 
 
 @pytest.mark.parametrize("name", PATHS)

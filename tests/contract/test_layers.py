@@ -25,13 +25,14 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         ),
         (
             "csv_text csv_rows row_order parquet_file ingest shared_data column_cache"
-            " ledger_schema ledger_reader ledger result_store request_fields catalogue pool"
+            " ledger_schema ledger_reader ledger result_store request_fields catalogue pool dask_columns"
         ),
         (
             "fork_server crew staff pipes inbox turns scheduler deadlines dispatch lookout worker"
             " gathering submission answer_cache result_writer end_recorder housekeeper loader"
+            " dask_worker dask_tasks dask_staff dask_session"
         ),
-        "supervisor process_pool thread_pool",
+        "supervisor process_pool thread_pool dask_supervisor dask_pool",
         (
             "metrics admission live_jobs intake job_view jobs answered csv_answer answers"
             " server_answers"
@@ -161,6 +162,7 @@ USERS: dict[str, set[str]] = {
     },
     "werkzeug": {"server.endpoints", "server.error_replies"},
     "sqlite3": {"server.ledger", "server.ledger_reader"},
+    "distributed": {"server.dask_session", "server.dask_staff", "server.dask_worker"},
     "prometheus_client": {"server.metrics"},
     "vl_convert": {"server.chart_library", "server.cli.output"},
     "multiprocessing": set(),
@@ -205,7 +207,7 @@ LOADED = (
         (["server.wsgi"], ["flask", "polars", "sqlite3", "numpy", "gunicorn"]),
         (
             ["server.runtime", "server.endpoints"],
-            ["polars", "server.ingest", "gunicorn", "vl_convert"],
+            ["polars", "server.ingest", "gunicorn", "vl_convert", "distributed", "dask"],
         ),
         (["server.loader"], ["polars", "flask", "sqlite3"]),
         (["server.client"], ["flask", "numpy", "polars", "pandas", "msgspec", "server.errors"]),

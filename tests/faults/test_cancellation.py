@@ -6,15 +6,18 @@ from pathlib import Path
 import pytest
 
 from server import scheduler
+from tests.support import pools
 from tests.support.pools import BACKENDS, DEADLINE, Bench, decoded, opened_pool, wait_until
 from tests.support.servers import FOR_TESTS, running_server, wait_for
+
+shared_cluster = pools.shared_cluster
 
 ERROR = {"status": "error", "reason": "cancelled"}
 
 
 @pytest.fixture(params=BACKENDS)
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    """A pool of two workers, of either backend."""
+    """A pool of two workers, of any backend."""
     with opened_pool(tmp_path, request.param) as bench:
         yield bench
 

@@ -36,11 +36,12 @@ from server.process_pool import ProcessPool
 from server.shared_data import SharedRegion, write_table
 from server.table import Names, Table, group_tree
 from server.thread_pool import ThreadPool
+from tests.support.dask_cluster import DaskCluster, dask_cluster
 from tests.support.statistics import STATISTICS
 
 CATALOGUE = "tests.support.statistics"
 
-BACKENDS = ("process", "thread")
+BACKENDS = ("process", "thread", "dask")
 
 DEADLINE = 30.0
 """Seconds after which a test gives up waiting; nothing here takes that long unless it hangs."""
@@ -162,8 +163,11 @@ def unread_bytes() -> int:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_behind() -> Iterator[None]:
+def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """After the test no process, thread or descriptor is left that was not there before.
+
+    A Dask cluster that the module has is nobody's to count, nor are the connections that its
+    client keeps for the next call.
 
     A pool that outlasts the test has as many workers as before, not the same ones. Orphans
     are adopted while the test runs, so that none escapes the count; what is left all the
@@ -171,7 +175,9 @@ def nothing_left_behind() -> Iterator[None]:
     """
     if sys.platform != "linux":
         pytest.skip("needs /proc")
-    files, threads, before = _kinds_of_files(), set(threading.enumerate()), _living_families()
+    params = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    uncounted = {"socket"} if "dask" in params.values() else set[str]()
+    files, threads, before = _kinds_of_files(uncounted), _threads(), _living_families()
     _adopt_orphans(True)
     try:
         yield
@@ -185,14 +191,23 @@ def nothing_left_behind() -> Iterator[None]:
     finally:
         _adopt_orphans(False)
     assert not strays, f"processes left behind: {strays}"
-    wait_until(lambda: set(threading.enumerate()) <= threads, 5.0)
-    if _kinds_of_files() - files:
+    wait_until(lambda: _threads() <= threads, 5.0)
+    if _kinds_of_files(uncounted) - files:
         gc.collect()
-    assert not _kinds_of_files() - files
+    assert not _kinds_of_files(uncounted) - files
+
+
+def _threads() -> set[threading.Thread]:
+    """Those that are alive, save the few that Dask keeps for all its clients once it has begun."""
+    return {each for each in threading.enumerate() if not each.name.startswith("Dask-Offload")}
 
 
 def _living_families() -> dict[int, set[int]]:
     families = _families(os.getpid())
+    for cluster in _shared_cluster:
+        for process in cluster.started:
+            for pid in (process.pid, *descendants(process.pid)):
+                families.pop(pid, None)
     return {parent: set(filter(alive, offspring)) for parent, offspring in families.items()}
 
 
@@ -206,8 +221,9 @@ def _strays(before: dict[int, set[int]]) -> set[int]:
     return strays
 
 
-def _kinds_of_files() -> Counter[str]:
-    return Counter(link.partition(":")[0] for link in open_files().values())
+def _kinds_of_files(uncounted: set[str]) -> Counter[str]:
+    kinds = (link.partition(":")[0] for link in open_files().values())
+    return Counter(kind for kind in kinds if kind not in uncounted)
 
 
 # -- tables -------------------------------------------------------------------------------
@@ -457,6 +473,43 @@ def moody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Moody:
     return moody
 
 
+_shared_cluster: list[DaskCluster] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
+    """Two Dask workers, which every pool of two in the module has in turn; applied as above."""
+    with dask_cluster(tmp_path_factory.mktemp("dask")) as cluster:
+        _shared_cluster.append(cluster)
+        with opened_pool(cluster.folder, "dask") as bench:  # what Dask starts but once, is there
+            bench.answer("echo")
+        yield cluster
+        _shared_cluster.remove(cluster)
+
+
+@contextlib.contextmanager
+def _cluster_of(folder: Path, workers: int) -> Iterator[DaskCluster]:
+    if workers == 2 and _shared_cluster:
+        yield _shared_cluster[0]
+    else:
+        with dask_cluster(folder / "dask", workers) as cluster:
+            yield cluster
+
+
+@contextlib.contextmanager
+def _dask_pool(
+    heard: Recorder, folder: Path, region: SharedRegion, workers: int, options: dict[str, Any]
+) -> Iterator[Pool]:
+    """A pool over so many Dask workers, all of which are ready."""
+    from server.dask_pool import DaskPool
+
+    with _cluster_of(folder, workers) as cluster:
+        where = {"scheduler": cluster.address, "columns": str(cluster.columns)}
+        with DaskPool(heard, table_fd=region.fd, **where, **options) as pool:
+            wait_until(lambda: [w.state for w in pool.workers()] == ["idle"] * workers)
+            yield pool
+
+
 def decoded(outcome: Outcome) -> Any:
     """The value of an outcome that is good."""
     assert outcome.reason is None, outcome.reason
@@ -476,20 +529,21 @@ def opened_pool(
 ) -> Iterator[Bench]:
     """A pool over a table. Left, every task has ended once, unless `Bench.close` came first.
 
-    `options` are further ones of a `ProcessPool`.
+    `options` are further ones of a `ProcessPool`, or of a `DaskPool`.
     """
     heard = Recorder()
     table = table or small_table()
     with published(table) as region:
-        pool: ProcessPool | ThreadPool
+        opening: contextlib.AbstractContextManager[Pool]
+        options = {"catalogue": catalogue, **options}
         if backend == "process":
-            pool = ProcessPool(
-                heard, workers=workers, table_fd=region.fd, catalogue=catalogue, **options
-            )
+            opening = ProcessPool(heard, workers=workers, table_fd=region.fd, **options)
+        elif backend == "dask":
+            opening = _dask_pool(heard, folder, region, workers, options)
         else:
-            pool = ThreadPool(heard, workers=workers, table=table, statistics=STATISTICS)
-        bench = Bench(pool, heard, folder)
-        with pool:
+            opening = ThreadPool(heard, workers=workers, table=table, statistics=STATISTICS)
+        with opening as pool:
+            bench = Bench(pool, heard, folder)
             yield bench
             if not bench.closed:
                 heard.wait_until(lambda: len(heard.ended) >= len(bench.submitted), 10.0)
