@@ -95,10 +95,11 @@ class DaskSupervisor:
         except StartError as error:
             self.lacking = str(error)
             self.start.give_up(self.lacking)
-        except OSError as error:
-            self.lacking = str(error) or type(error).__name__
+        except Exception as error:  # also what Dask itself stumbles over: it is tried again
+            self.lacking = f"{type(error).__name__}: {error}".strip(": ")
+            unexpected = not isinstance(error, OSError)
             address = self._place.scheduler
-            log.warning("no Dask scheduler answers at %s: %s", address, self.lacking)
+            log.warning("not connected to %s: %s", address, self.lacking, exc_info=unexpected)
         finally:
             self.session = None
             self._note_room()

@@ -30,7 +30,7 @@ from server.worker import compute, describe
 PACKAGES = ("distributed", "msgspec", "numpy", "scipy")
 """What must be the same everywhere, beside Python and this program, for the same digits."""
 
-GRACE = 5.0
+GRACE = 2.0
 """Seconds beyond a job's time limit after which a worker ends itself, if nobody else does."""
 
 LONGEST_TOLD = 8192

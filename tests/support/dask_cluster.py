@@ -1,41 +1,52 @@
-"""A Dask scheduler and workers as real processes on this machine's loopback."""
+"""A Dask scheduler and workers for tests: real processes, of this machine or of simulated hosts."""
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.servers import ROOT, free_port, wait_for
+from tests.support.servers import ROOT, free_port
 
-QUIET = {"DASK_DISTRIBUTED__ADMIN__TICK__LIMIT": "60s", "PYTHONWARNINGS": "ignore"}
+Process = subprocess.Popen[bytes]
+
+QUIET = {"PYTHONWARNINGS": "ignore", "DASK_DISTRIBUTED__ADMIN__TICK__LIMIT": "60s"}
 
 
 @dataclass
 class DaskCluster:
-    """The processes of a cluster; `address` is its scheduler's."""
+    """The processes of a cluster whose scheduler listens at `host` and `port`."""
 
     folder: Path
-    address: str
+    host: str
+    port: int
     environment: dict[str, str]
-    started: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    started: list[Process] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        """The scheduler's."""
+        return f"tcp://{self.host}:{self.port}"
 
     @property
     def columns(self) -> Path:
         """Where its workers keep columns."""
         return self.folder / "columns"
 
-    def start(self, *command: str, **environment: str) -> "subprocess.Popen[bytes]":
-        """A process of the cluster."""
+    def start(
+        self, *command: str, inside: Sequence[str] = (), environment: dict[str, str] | None = None
+    ) -> Process:
+        """A process of the cluster, perhaps `inside` something that another command makes."""
         dask = str(Path(sys.executable).with_name("dask"))
         with (self.folder / "dask.log").open("ab") as log:
             process = subprocess.Popen(
-                [dask, *command],
+                [*inside, dask, *command],
                 cwd=self.folder,
-                env=os.environ | self.environment | environment,
+                env=os.environ | self.environment | (environment or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -44,37 +55,44 @@ class DaskCluster:
         self.started.append(process)
         return process
 
-    def start_scheduler(self) -> "subprocess.Popen[bytes]":
-        """The scheduler, at the cluster's address."""
-        port = self.address.rpartition(":")[2]
+    def start_scheduler(self) -> Process:
+        """The scheduler, always at the same address."""
         return self.start(
-            *("scheduler", "--host", "127.0.0.1", "--port", port),
-            *("--no-dashboard", "--no-show", "--no-jupyter"),
+            *("scheduler", "--host", self.host, "--port", str(self.port)),
+            *("--no-dashboard", "--no-jupyter"),
         )
 
-    def start_worker(self, *options: str, **environment: str) -> "subprocess.Popen[bytes]":
-        """A worker process with one thread, and its nanny, whose pid this is."""
+    def start_worker(
+        self,
+        *options: str,
+        host: str = "127.0.0.1",
+        inside: Sequence[str] = (),
+        **environment: str,
+    ) -> Process:
+        """The nanny of a worker process with one thread, which is its child."""
         return self.start(
-            *("worker", self.address, "--host", "127.0.0.1", "--nthreads", "1"),
-            *("--no-dashboard", "--local-directory", str(self.folder), "--memory-limit", "0"),
-            *options,
-            **environment,
+            *("worker", self.address, "--host", host, "--nthreads", "1", "--memory-limit", "0"),
+            *("--no-dashboard", "--local-directory", str(self.folder), *options),
+            inside=inside,
+            environment=environment,
         )
 
-    def end(self, process: "subprocess.Popen[bytes]") -> None:
-        """Kill a process of the cluster, and what it has started."""
+    def end(self, process: Process) -> None:
+        """Kill a process of the cluster, and all that it has started."""
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, 9)
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait(10)
         self.started.remove(process)
 
 
 @contextmanager
-def dask_cluster(folder: Path, workers: int = 2, **environment: str) -> Iterator[DaskCluster]:
+def dask_cluster(
+    folder: Path, workers: int = 2, host: str = "127.0.0.1", **environment: str
+) -> Iterator[DaskCluster]:
     """A scheduler and workers; leaving kills them."""
     folder.mkdir(exist_ok=True)
     variables = {"PYTHONPATH": str(ROOT), **QUIET, **environment}
-    cluster = DaskCluster(folder, f"tcp://127.0.0.1:{free_port()}", variables)
+    cluster = DaskCluster(folder, host, free_port(), variables)
     try:
         cluster.start_scheduler()
         for _ in range(workers):
@@ -83,6 +101,3 @@ def dask_cluster(folder: Path, workers: int = 2, **environment: str) -> Iterator
     finally:
         for process in list(cluster.started):
             cluster.end(process)
-
-
-__all__ = ["DaskCluster", "dask_cluster", "wait_for"]
