@@ -150,6 +150,7 @@ class DaskSupervisor:
         if self.session and (member := self.session.staff.members.get(worker)):
             member.tasks_done += 1
         self.tasks.through(ticket)
+        self._hand_out()
 
     def answered(self, ticket: int, answer: bytes | Failed) -> None:
         """A task's answer."""

@@ -49,6 +49,7 @@ class Out:
     pending: Pending
     worker: str | None = None
     begun: float = 0.0
+    through: bool = False  # the worker is at it no more, and its answer on the way
     tried: bool = False  # an attempt under this ticket has failed
 
 
@@ -80,6 +81,7 @@ class DaskTasks:
         self._listener = listener
         self._cluster = cluster
         self._tickets = 0
+        self._held: set[int] = set()  # the tickets of what is out and no worker is through with
         self._pace = 1.0  # how many seconds the latest tasks took
         self._waiting: Turns[Pending] = Turns(
             lambda pending: (pending.order.task.job, pending.order.priority)
@@ -109,7 +111,7 @@ class DaskTasks:
         of others that come now are behind it.
         """
         most = slots * min(2 + int(LATENCY / max(self._pace, 1e-4)), DEEPEST)
-        while len(self.out) < most and len(self._waiting):
+        while len(self._held) < most and len(self._waiting):
             pending, turn = self._waiting.pop()
             self._waiting.begun()
             self._waiting.settled(turn)
@@ -119,6 +121,7 @@ class DaskTasks:
             self._tickets += 1
             self.out[self._tickets] = Out(self._tickets, pending)
             self._cluster.send(self._tickets, pending.order)
+            self._held.add(self._tickets)
 
     def cancel(self, job: int) -> None:
         """The tasks of `job` have no outcome any more; workers that compute one are killed."""
@@ -137,13 +140,13 @@ class DaskTasks:
     def oldest(self) -> float | None:
         """When the oldest order came that nobody has begun; None where there is none."""
         came = [pending.came for pending in self._waiting]
-        came += [out.pending.came for out in self.out.values() if out.worker is None]
+        came += [out.pending.came for out in self._idle()]
         return min(came, default=None)
 
     def end_what_came_before(self, moment: float, reason: str) -> None:
         """End what nobody has begun and was ordered before this moment."""
-        idle = [out.pending for out in self.out.values() if out.worker is None]
-        for job in {each.order.task.job for each in [*self._waiting, *idle] if each.came <= moment}:
+        unbegun = [*self._waiting, *(out.pending for out in self._idle())]
+        for job in {each.order.task.job for each in unbegun if each.came <= moment}:
             self.end_job(job, reason)
 
     def take_back_all(self) -> None:
@@ -151,11 +154,20 @@ class DaskTasks:
         for out in sorted(self.out.values(), key=lambda out: out.ticket, reverse=True):
             self.came_back(out.ticket)
 
+    def _removed(self, ticket: int) -> Out | None:
+        """Take the ticket off; None where it is not out any more."""
+        self._held.discard(ticket)
+        return self.out.pop(ticket, None)
+
+    def _idle(self) -> list[Out]:
+        """What is with Dask and nobody has begun."""
+        return [out for out in self.out.values() if out.worker is None and not out.through]
+
     def _out_of(self, job: int) -> list[Out]:
         return [out for out in self.out.values() if out.pending.order.task.job == job]
 
     def _take_back(self, out: Out, reason: str) -> None:
-        del self.out[out.ticket]
+        self._removed(out.ticket)
         self._cluster.recall(out.ticket)
         if out.worker is not None:
             self._cluster.kill(out.worker, reason)
@@ -168,7 +180,8 @@ class DaskTasks:
         if out is None:
             self._cluster.let_finish(ticket, worker)
             return
-        out.worker, out.begun = worker, now
+        out.worker, out.begun, out.through = worker, now, False
+        self._held.add(ticket)
         limit = out.pending.order.time_limit
         limit.begin(now)
         self._cluster.watch(limit, out.pending.order.task.job)
@@ -177,20 +190,21 @@ class DaskTasks:
     def through(self, ticket: int) -> None:
         """The worker is at this ticket no more; its answer is on the way."""
         if (out := self.out.get(ticket)) is not None:
-            out.worker = None
+            out.worker, out.through = None, True
+            self._held.discard(ticket)
 
     def answered(self, ticket: int, data: bytes | None, reason: str | None, now: float) -> None:
         """The answer to a ticket; one that is not out any more is passed over."""
         if ticket in self.out and not self.out[ticket].begun:
             self.begun(ticket, "", now)  # the word of its begin was lost
-        out = self.out.pop(ticket, None)
+        out = self._removed(ticket)
         if out is not None:
             self._pace += 0.1 * (now - out.begun - self._pace)
             self._end(out.pending, None if data is None else Raw(data), reason)
 
     def came_back(self, ticket: int) -> None:
         """Dask does not know of the task any more: it waits again, and has lost nothing."""
-        out = self.out.pop(ticket, None)
+        out = self._removed(ticket)
         if out is not None:
             self._cluster.recall(ticket)
             self._waiting.prepend(out.pending)
@@ -229,7 +243,7 @@ class DaskTasks:
         if tries < out.pending.order.max_attempts:
             self.retried += 1
             return
-        del self.out[out.ticket]
+        self._removed(out.ticket)
         self._cluster.recall(out.ticket)
         story = f"its worker died in each of {tries} attempts; in the last, {attempt.cause}"
         self._end(out.pending, None, story)

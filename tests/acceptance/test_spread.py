@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from server.stats import STATISTICS
+from tests.support.dask_cluster import settings_of
 from tests.support.servers import FOR_TESTS, RunningServer, running_server, wait_for
 
 OBESITY = "Percent of adults aged 18 years and older who have obesity"
@@ -34,14 +35,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 
 @pytest.mark.parametrize(
-    ("workers", "backend"), [("1", "process"), ("7", "process"), ("2", "thread")]
+    ("workers", "backend"),
+    [("1", "process"), ("7", "process"), ("2", "thread"), ("2", "dask")],
 )
 def test_the_digits_do_not_depend_on_who_computes(
     server: RunningServer, tmp_path: Path, workers: str, backend: str
 ) -> None:
     requests = {name: spread_request(name) for name in RANDOM}
-    settings = {"SPORTIV_WORKERS": workers, "SPORTIV_BACKEND": backend}
-    with running_server(tmp_path, **settings) as other:
+    with (
+        settings_of(backend, tmp_path) as settings,
+        running_server(tmp_path, SPORTIV_WORKERS=workers, **settings) as other,
+    ):
         ids = {name: other.submit(name, **request) for name, request in requests.items()}
         theirs = {name: other.result(job_id, 120) for name, job_id in ids.items()}
     for name, request in requests.items():

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.dask_cluster import settings_of
 from tests.support.oracle import Oracle
 from tests.support.servers import ROOT, RunningServer, running_server
 
+BACKENDS = ("process", "thread", "dask")
 SAMPLE = ROOT / "data" / "sample.csv.gz"
 REAL = ("cdc_brfss_2011_2021.csv.gz", "cdc_brfss_2011_2023.csv.gz")
 ABOUT_A_QUESTION = (
@@ -26,20 +28,33 @@ RANKED = ("states_mean", "best5", "worst5")
 TOLERANCE = 1e-9
 
 
-@pytest.fixture(scope="module", params=["sample", *REAL])
-def table(request: pytest.FixtureRequest) -> Path:
-    """The shipped sample and, where SPORTIV_TEST_DATA names their folder, the real tables."""
-    if request.param == "sample":
+@pytest.fixture(scope="module", params=[*(f"sample-{name}" for name in BACKENDS), *REAL])
+def case(request: pytest.FixtureRequest) -> str:
+    """The shipped sample by each backend, and the real tables by processes."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def table(case: str) -> Path:
+    """The table's file; SPORTIV_TEST_DATA names the folder of the real ones."""
+    if case not in REAL:
         return SAMPLE
     folder = os.environ.get("SPORTIV_TEST_DATA")
     if not folder:
         pytest.skip("SPORTIV_TEST_DATA does not name a folder with the real CDC tables")
-    return Path(folder) / request.param
+    return Path(folder) / case
 
 
 @pytest.fixture(scope="module")
-def server(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    with running_server(tmp_path_factory.mktemp("wire"), SPORTIV_DATA=str(table)) as running:
+def server(
+    case: str, table: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningServer]:
+    folder = tmp_path_factory.mktemp("wire")
+    backend = "process" if case in REAL else case.removeprefix("sample-")
+    with (
+        settings_of(backend, folder) as settings,
+        running_server(folder, SPORTIV_DATA=str(table), **settings) as running,
+    ):
         yield running
 
 

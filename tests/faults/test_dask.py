@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from server import dask_pool
+from server import dask_pool, dask_session
 from server.dask_pool import DaskPool
 from server.errors import StartError
 from server.table import Table
-from tests.support.dask_cluster import DaskCluster, dask_cluster
+from tests.support.dask_cluster import HASTY, DaskCluster, dask_cluster
 from tests.support.pools import (
     CATALOGUE,
     Bench,
@@ -230,7 +230,8 @@ def test_a_start_without_a_scheduler_is_refused(
     own: DaskCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own.end(own.started[0])
-    monkeypatch.setattr(dask_pool, "START_SECONDS", 6.0)
+    monkeypatch.setattr(dask_pool, "START_SECONDS", 2.0)
+    monkeypatch.setattr(dask_session, "CONNECT_SECONDS", 1.0)
     with pytest.raises(StartError, match=f"no computing by Dask at {own.address}: "):
         pool_at(own, tmp_path).__enter__()
 
@@ -332,9 +333,7 @@ def cable() -> Iterator[str]:
 
 
 def test_what_a_host_was_at_that_is_cut_off_is_done_by_another(cable: str, tmp_path: Path) -> None:
-    """The scheduler is told to give up on a silent worker sooner than it does by itself."""
-    patience = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "5s"}
-    with dask_cluster(tmp_path / "dask", 0, "10.231.77.1", **patience) as cluster:
+    with dask_cluster(tmp_path / "dask", 0, "10.231.77.1", **HASTY) as cluster:
         inside = ("ip", "netns", "exec", cable)
         cluster.start_worker(host="10.231.77.2", inside=inside)
         with pool_at(cluster, tmp_path) as bench:
@@ -359,12 +358,7 @@ def test_a_server_and_its_scheduler_are_killed_and_every_accepted_job_ends(
 ) -> None:
     (scheduler,) = own.started
     worker = own.start_worker()
-    settings = {
-        "configuration": FOR_TESTS,
-        "SPORTIV_BACKEND": "dask",
-        "SPORTIV_DASK_SCHEDULER": own.address,
-        "SPORTIV_DASK_COLUMNS": str(own.columns),
-    }
+    settings = {"configuration": FOR_TESTS, **own.settings}
     gate = tmp_path / "gate"
     with running_server(tmp_path, **settings) as server:
         hung = server.submit("wait_for_file", path=str(gate), value="ran", timeout_s=60.0)
@@ -387,13 +381,7 @@ def test_a_task_that_outlives_its_server_ends_its_worker_at_the_time_limit(
 ) -> None:
     nanny = own.start_worker()
     gate = tmp_path / "gate"
-    with running_server(
-        tmp_path,
-        configuration=FOR_TESTS,
-        SPORTIV_BACKEND="dask",
-        SPORTIV_DASK_SCHEDULER=own.address,
-        SPORTIV_DASK_COLUMNS=str(own.columns),
-    ) as server:
+    with running_server(tmp_path, configuration=FOR_TESTS, **own.settings) as server:
         server.submit("wait_for_file", path=str(gate), timeout_s=1.0)
         wait_for(Path(f"{gate}.begun").exists, "the job has begun")
         hung = int(Path(f"{gate}.begun").read_text())

@@ -14,6 +14,12 @@ from tests.support.servers import ROOT, free_port
 
 Process = subprocess.Popen[bytes]
 
+HASTY = {
+    "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "5s",
+    "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "5s",
+}
+"""Configuration with which silence is noticed sooner than by itself."""
+
 QUIET = {"PYTHONWARNINGS": "ignore", "DASK_DISTRIBUTED__ADMIN__TICK__LIMIT": "60s"}
 
 
@@ -31,6 +37,15 @@ class DaskCluster:
     def address(self) -> str:
         """The scheduler's."""
         return f"tcp://{self.host}:{self.port}"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """With which a server computes here."""
+        return {
+            "SPORTIV_BACKEND": "dask",
+            "SPORTIV_DASK_SCHEDULER": self.address,
+            "SPORTIV_DASK_COLUMNS": str(self.columns),
+        }
 
     @property
     def columns(self) -> Path:
@@ -101,3 +116,13 @@ def dask_cluster(
     finally:
         for process in list(cluster.started):
             cluster.end(process)
+
+
+@contextmanager
+def settings_of(backend: str, folder: Path) -> Iterator[dict[str, str]]:
+    """The settings of a server with this backend; a cluster of two workers where it needs one."""
+    if backend != "dask":
+        yield {"SPORTIV_BACKEND": backend}
+        return
+    with dask_cluster(folder / "dask") as cluster:
+        yield cluster.settings
