@@ -7,20 +7,33 @@ container may see only its own group, as the root of the tree.
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
 GROUPS = Path("/sys/fs/cgroup")
+NODES = Path("/sys/devices/system/node")
+
+Cores = frozenset[int]
+
+
+def cores_allowed() -> Cores:
+    """The cores that this process may run on: its affinity, and so also its group's `cpuset`."""
+    try:
+        return frozenset(os.sched_getaffinity(0))
+    except AttributeError:  # a system without affinities
+        return frozenset(range(os.cpu_count() or 1))
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where the kernel tells what there is: `proc` and `groups` are its file systems."""
+    """Where the kernel tells what there is: `proc`, `groups`, `nodes` are its file systems."""
 
     proc: Path = PROC
     groups: Path = GROUPS
+    nodes: Path = NODES
+    allowed: Callable[[], Cores] = cores_allowed
 
     def cores(self) -> int:
         """How many cores this process may keep busy: at least 1.
@@ -28,12 +41,26 @@ class Machine:
         Those that it may run on, and no more than the control groups' quota of time fills
         (a quota of two and a half cores fills three).
         """
-        try:
-            allowed = len(os.sched_getaffinity(0))
-        except AttributeError:  # a system without affinities
-            allowed = os.cpu_count() or 1
         quotas = [_quota(folder) for folder in self._folders("cpu")]
-        return max(1, min(allowed, *map(math.ceil, filter(math.isfinite, quotas)), 2**31))
+        bounds = map(math.ceil, filter(math.isfinite, quotas))
+        return max(1, min(len(self.allowed()), *bounds, 2**31))
+
+    def shares(self) -> list[tuple[Cores, int]]:
+        """For each NUMA node that has cores for this process: these, and how many to keep busy.
+
+        In all as many as `cores`, spread as evenly as the nodes are large: a quota of time is
+        the process's wherever it runs. Where no nodes are told, all is one.
+        """
+        allowed = self.allowed()
+        known = [allowed & _numbers(folder / "cpulist") for folder in self._node_folders()]
+        nodes = [cores for cores in known if cores]
+        if frozenset().union(*nodes) != allowed:
+            nodes = [allowed]
+        return list(zip(nodes, _spread(self.cores(), [len(node) for node in nodes]), strict=True))
+
+    def _node_folders(self) -> list[Path]:
+        folders = self.nodes.glob("node[0-9]*")
+        return sorted(folders, key=lambda folder: int(folder.name.removeprefix("node")))
 
     def available_memory(self) -> int | None:
         """How many bytes can be taken before something has to be killed; None if not known.
@@ -67,6 +94,26 @@ class Machine:
                 yield tree / inside
                 inside = inside.rpartition("/")[0]
             yield tree
+
+
+def _spread(total: int, sizes: list[int]) -> list[int]:
+    """`total` in whole numbers, in the proportion of the sizes: largest remainders first."""
+    exact = [total * size / sum(sizes) for size in sizes]
+    whole = [math.floor(part) for part in exact]
+    by_rest = sorted(range(len(sizes)), key=lambda at: whole[at] - exact[at])
+    for at in by_rest[: total - sum(whole)]:
+        whole[at] += 1
+    return whole
+
+
+def _numbers(path: Path) -> Cores:
+    """What a list of the kernel names: `0-2,5` is 0, 1, 2 and 5."""
+    numbers: set[int] = set()
+    for span in ",".join(_words(path)).split(","):
+        first, _, last = span.partition("-")
+        if first.isdigit():
+            numbers |= set(range(int(first), int(last or first) + 1))
+    return frozenset(numbers)
 
 
 def _quota(folder: Path) -> float:

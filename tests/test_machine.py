@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.machine import Machine
+from server.machine import Machine, cores_allowed
 
 CORES = len(os.sched_getaffinity(0))
 MIB = 2**20
@@ -82,6 +82,57 @@ def test_a_container_that_sees_its_own_group_as_the_root_is_bounded(machine: Mac
     put(machine.groups, {"cpu.max": "100000 100000", "memory.max": "1000", "memory.current": "1"})
     assert machine.cores() == 1
     assert machine.available_memory() == 999
+
+
+# -- large machines -------------------------------------------------------------------
+
+
+def large(machine: Machine, cores: int, nodes: list[str], quota: str = "max") -> Machine:
+    """A machine of so many cores, on NUMA nodes that have these, with a quota of cores."""
+    in_group(machine, "0::/box\n")
+    put(machine.groups, {"box/cpu.max": f"{quota} 100000\n"})
+    folder = machine.proc.parent / "node"
+    put(folder, {f"node{number}/cpulist": f"{cpus}\n" for number, cpus in enumerate(nodes)})
+    return Machine(machine.proc, machine.groups, folder, lambda: frozenset(range(cores)))
+
+
+@pytest.mark.parametrize(
+    ("cores", "nodes", "quota", "shares"),
+    [
+        (192, ["0-95", "96-191"], "max", [96, 96]),
+        (192, ["0-47,96-143", "48-95,144-191"], "max", [96, 96]),
+        (192, ["0-95", "96-191"], "6400000", [32, 32]),
+        (192, ["0-95", "96-191"], "6450000", [33, 32]),
+        (192, ["0-95", "96-191"], "100", [1, 0]),
+        (96, ["0-95", "96-191"], "max", [96]),
+        (100, ["0-95", "96-191"], "max", [96, 4]),
+        (100, ["0-95", "96-191"], "5000000", [48, 2]),
+        (256, ["0-63", "64-127", "128-191", "192-255"], "25000000", [63, 63, 62, 62]),
+        (80, [], "max", [80]),
+        (80, ["0-39"], "max", [80]),
+        (80, ["0-79", ""], "max", [80]),
+        (2000, ["0-1999"], "max", [2000]),
+    ],
+)
+def test_the_cores_are_shared_out_among_the_nodes(
+    machine: Machine, cores: int, nodes: list[str], quota: str, shares: list[int]
+) -> None:
+    there = large(machine, cores, nodes, quota)
+    assert [count for _, count in there.shares()] == shares
+    assert there.cores() == sum(shares)
+    assert frozenset().union(*(ours for ours, _ in there.shares())) == there.allowed()
+
+
+def test_more_than_64_cores_are_counted_whatever_their_numbers_are(machine: Machine) -> None:
+    scattered = frozenset(range(0, 1000, 7))
+    there = Machine(machine.proc, machine.groups, machine.nodes, lambda: scattered)
+    assert there.cores() == len(scattered) == 143
+
+
+def test_the_nodes_of_this_machine_have_all_its_cores() -> None:
+    shares = Machine().shares()
+    assert frozenset().union(*(cores for cores, _ in shares)) == cores_allowed()
+    assert sum(count for _, count in shares) == Machine().cores()
 
 
 # -- memory ---------------------------------------------------------------------------
