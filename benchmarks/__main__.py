@@ -29,11 +29,12 @@ BENCHMARKS = {
     "http_rivals": "Other designs behind HTTP",
     "queue_rivals": "Tiny jobs through other queues",
     "ended_jobs": "What a past of many jobs costs",
+    "cluster": "Workers of a Dask cluster",
     "tables": "Tables from thousands of rows to millions",
 }
 """Module and title of each, in the order of the report."""
 
-LEFT_OUT = frozenset({"http_clients", "ended_jobs"})
+LEFT_OUT = frozenset({"http_clients", "ended_jobs", "cluster"})
 """What a quick run of all has no time for."""
 
 

@@ -19,7 +19,7 @@ from server.digest import digest, write_at
 from server.shared_data import attach_table, reserve_space
 from server.table import Table
 
-MOST = 4
+MOST = 8
 """How many tables are kept in a folder, the latest used ones."""
 
 ABANDONED_SECONDS = 600.0

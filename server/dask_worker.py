@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 from distributed import Status, Worker, get_worker
 
-from server.dask_columns import ColumnStore, default_folder
+from server.dask_columns import MOST, ColumnStore, default_folder
 from server.messages import Task
 from server.stats.statistic import Statistic
 from server.table import Table
@@ -149,6 +149,7 @@ async def prepare(wanted: Wanted, dask_worker: Worker) -> Presence:
             return Presence(*about, unfit=describe(error))
         if table is None:
             return Presence(*about, lacks=store.identity())
+        await _let_go(dask_worker)
         _held[wanted.resource] = _Held(table, statistics)
     if dask_worker.state.total_resources.get(wanted.resource) != threads:
         await dask_worker.set_resources(**{wanted.resource: threads})
@@ -157,6 +158,14 @@ async def prepare(wanted: Wanted, dask_worker: Worker) -> Presence:
         dask_worker.status = Status.paused
         dask_worker.status = Status.running
     return Presence(*about)
+
+
+async def _let_go(worker: Worker) -> None:
+    """Make room for one more table: the one that came first is offered no longer."""
+    while len(_held) >= MOST:
+        oldest = next(iter(_held))
+        await worker.set_resources(**{oldest: 0})
+        _held.pop(oldest, None)
 
 
 async def begin_columns(wanted: Wanted, size: int) -> str:

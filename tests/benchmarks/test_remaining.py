@@ -25,7 +25,7 @@ def test_every_benchmark_can_be_run() -> None:
     assert set(BENCHMARKS) >= LEFT_OUT
 
 
-@pytest.mark.parametrize("name", ["replacement", "spread_job", "http_posts"])
+@pytest.mark.parametrize("name", ["replacement", "spread_job", "http_posts", "cluster"])
 def test_it_gives_figures_and_says_how_they_relate_to_its_goals(name: str) -> None:
     comparisons = list(measured(name))
     assert_sound(comparisons)

@@ -226,7 +226,7 @@ def bound(scope: ast.Module | ast.ClassDef) -> Iterator[str]:
     """The names that a module or a class binds in its own body."""
     for node in scope.body:
         match node:
-            case ast.FunctionDef(name) | ast.ClassDef(name):
+            case ast.FunctionDef(name) | ast.AsyncFunctionDef(name) | ast.ClassDef(name):
                 yield name
             case ast.Assign(targets=[ast.Name(name)]) | ast.AnnAssign(target=ast.Name(name)):
                 yield name
