@@ -191,8 +191,9 @@ async def connected(place: Place, events: Events) -> AsyncIterator[Session]:
         name=place.name,
     )
     try:
-        await client
-        await _check_versions(client)
+        async with asyncio.timeout(2 * CONNECT_SECONDS):  # of its own accord it may wait for ever
+            await client
+            await _check_versions(client)
         session = Session(client, place, events)
         try:
             yield session

@@ -11,6 +11,7 @@ waits, until one answers at the same address again.
 import asyncio
 import logging
 import time
+from contextlib import suppress
 
 from server.dask_session import Place, Session, connected
 from server.dask_tasks import DaskTasks, Out
@@ -23,6 +24,9 @@ from server.supervisor import Start
 
 RECONNECT_SECONDS = 1.0
 """The pause before a lost scheduler is looked for again."""
+
+NEWS_SECONDS = 0.2
+"""How long the word of what has begun may be on its way."""
 
 SPARE_SECONDS = 0.2
 """How long a worker may be at what is not wanted any more before it is ended."""
@@ -113,15 +117,20 @@ class DaskSupervisor:
 
     async def _wind_up(self) -> None:
         """Begin nothing more; wait for what is begun, and end the workers that take too long."""
-        for out in [out for out in self.tasks.out.values() if out.worker is None]:
+        self._look_if_emptied()
+        await self._empty_by(min(self.close_by, time.monotonic() + NEWS_SECONDS))
+        for out in [out for out in self.tasks.out.values() if not out.begun]:
             self.tasks.came_back(out.ticket)
         self._look_if_emptied()
-        left = max(0.0, self.close_by - time.monotonic())
-        try:
-            await asyncio.wait_for(self._emptied.wait(), left)
-        except TimeoutError:
+        if not await self._empty_by(self.close_by):
             for out in list(self.tasks.out.values()):
                 self.kill(out.worker or "", "the server leaves")
+
+    async def _empty_by(self, moment: float) -> bool:
+        """Wait until nothing is with Dask, at most until then; whether nothing is."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._emptied.wait(), max(0.0, moment - time.monotonic()))
+        return self._emptied.is_set()
 
     # -- what other threads want ------------------------------------------------------
 

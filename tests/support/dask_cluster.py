@@ -9,7 +9,7 @@ from benchmarks.dask_cluster import DaskCluster, dask_cluster
 __all__ = ["HASTY", "DaskCluster", "dask_cluster", "settings_of"]
 
 HASTY = {
-    "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "5s",
+    "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "12s",
     "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "5s",
 }
 """Configuration with which silence is noticed sooner than by itself."""

@@ -163,7 +163,7 @@ def unread_bytes() -> int:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+def nothing_left_behind() -> Iterator[None]:
     """After the test no process, thread or descriptor is left that was not there before.
 
     A Dask cluster that the module has is nobody's to count, nor are the connections that its
@@ -175,9 +175,7 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """
     if sys.platform != "linux":
         pytest.skip("needs /proc")
-    params = request.node.callspec.params if hasattr(request.node, "callspec") else {}
-    uncounted = {"socket"} if "dask" in params.values() else set[str]()
-    files, threads, before = _kinds_of_files(uncounted), _threads(), _living_families()
+    files, threads, before = _kinds_of_files(), _threads(), _living_families()
     _adopt_orphans(True)
     try:
         yield
@@ -192,9 +190,9 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         _adopt_orphans(False)
     assert not strays, f"processes left behind: {strays}"
     wait_until(lambda: _threads() <= threads, 5.0)
-    if _kinds_of_files(uncounted) - files:
+    if _kinds_of_files() - files:
         gc.collect()
-    assert not _kinds_of_files(uncounted) - files
+    assert not _kinds_of_files() - files
 
 
 def _threads() -> set[threading.Thread]:
@@ -221,9 +219,16 @@ def _strays(before: dict[int, set[int]]) -> set[int]:
     return strays
 
 
-def _kinds_of_files(uncounted: set[str]) -> Counter[str]:
-    kinds = (link.partition(":")[0] for link in open_files().values())
-    return Counter(kind for kind in kinds if kind not in uncounted)
+def _kinds_of_files() -> Counter[str]:
+    links = open_files().values()
+    kept = {link for cluster in _shared_cluster for link in _connections_to(cluster.port)}
+    return Counter(link.partition(":")[0] for link in links if link not in kept)
+
+
+def _connections_to(port: int) -> set[str]:
+    """The sockets of any process that are connected with this port, or were just now."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {f"socket:[{row[9]}]" for row in rows if row[2].endswith(f":{port:04X}")}
 
 
 # -- tables -------------------------------------------------------------------------------
