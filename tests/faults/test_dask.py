@@ -29,7 +29,7 @@ from tests.support.pools import (
     small_table,
     wait_until,
 )
-from tests.support.servers import FOR_TESTS, running_server, wait_for
+from tests.support.servers import FOR_TESTS, ROOT, running_server, wait_for
 
 SENT = "sending the columns"
 
@@ -101,6 +101,21 @@ def test_a_task_that_ends_its_worker_each_time_fails_and_tells_of_every_attempt(
     assert outcome.reason.startswith("its worker died in each of 2 attempts")
     assert len(outcome.attempts) == 2
     assert bench.answer("echo", "next") == "next"
+
+
+def test_attempts_are_counted_too_where_dask_gives_up_at_once(tmp_path: Path) -> None:
+    never = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
+    with (
+        dask_cluster(tmp_path / "dask", 1, **never) as cluster,
+        pool_at(cluster, tmp_path) as bench,
+    ):
+        bench.wait_until_whole(1)
+        deadly, innocent = bench.submit("segfault", max_attempts=2), bench.submit("echo", "well")
+        outcome = bench.heard.wait_for(deadly)
+        assert len(outcome.attempts) == 2
+        assert outcome.reason is not None
+        assert outcome.reason.startswith("its worker died in each of 2 attempts")
+        assert decoded(bench.heard.wait_for(innocent)) == "well"
 
 
 def test_a_worker_that_computes_for_ever_is_killed_at_the_time_limit_and_replaced(
@@ -239,30 +254,29 @@ def test_a_start_without_a_scheduler_is_refused(
 # -- workers that do not fit --------------------------------------------------------------
 
 
-@pytest.fixture
-def other_version(tmp_path: Path) -> str:
-    """A PYTHONPATH with which NumPy says that it is of another version."""
-    metadata = tmp_path / "other" / "numpy-1.0.dist-info" / "METADATA"
+def version_1_of(package: str, folder: Path) -> str:
+    """A PYTHONPATH with which a package says that it is of another version."""
+    metadata = folder / "other" / f"{package}-1.0.dist-info" / "METADATA"
     metadata.parent.mkdir(parents=True)
-    metadata.write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 1.0\n")
-    return f"{tmp_path / 'other'}:{os.environ.get('PYTHONPATH', '')}"
+    metadata.write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    return f"{folder / 'other'}:{ROOT}"
 
 
 @pytest.mark.filterwarnings("ignore:Mismatched versions")
 def test_a_start_with_none_but_workers_of_other_versions_is_refused(
-    own: DaskCluster, tmp_path: Path, other_version: str
+    own: DaskCluster, tmp_path: Path
 ) -> None:
-    own.start_worker(PYTHONPATH=f"{other_version}:{own.environment['PYTHONPATH']}")
+    own.start_worker(PYTHONPATH=version_1_of("numpy", tmp_path))
     wait_for(lambda: "Register worker" in (own.folder / "dask.log").read_text(), "it is there")
     with pytest.raises(StartError, match=r"no worker can be used; tcp://.*numpy 1\.0 instead of"):
         pool_at(own, tmp_path).__enter__()
 
 
 def test_a_worker_of_another_version_gets_no_task_and_is_told_of(
-    own: DaskCluster, tmp_path: Path, other_version: str, caplog: pytest.LogCaptureFixture
+    own: DaskCluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pool_at(own, tmp_path) as bench:
-        own.start_worker(PYTHONPATH=f"{other_version}:{own.environment['PYTHONPATH']}")
+        own.start_worker(PYTHONPATH=version_1_of("numpy", tmp_path))
         wait_until(lambda: "numpy 1.0 instead of" in caplog.text)
         own.start_worker()
         bench.wait_until_whole(1)
