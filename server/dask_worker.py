@@ -54,8 +54,8 @@ class Wanted(msgspec.Struct, frozen=True):
     @property
     def resource(self) -> str:
         """The name of what a worker offers that has all this."""
-        mark = hashlib.sha256(f"{self.columns} {self.catalogue}".encode()).hexdigest()
-        return f"sportiv-{mark[:24]}"
+        had = (self.columns, self.catalogue, sorted(self.versions.items()))
+        return f"sportiv-{hashlib.sha256(msgspec.json.encode(had)).hexdigest()[:24]}"
 
 
 class Presence(msgspec.Struct, frozen=True):

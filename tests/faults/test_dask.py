@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -254,11 +255,19 @@ def test_a_start_without_a_scheduler_is_refused(
 # -- workers that do not fit --------------------------------------------------------------
 
 
+def wait_for_a_worker(cluster: DaskCluster) -> None:
+    """Wait until the scheduler knows of one, whether it fits or not."""
+    log = cluster.folder / "dask.log"
+    wait_for(lambda: "Register worker" in log.read_text(), "a worker is there")
+
+
 def version_1_of(package: str, folder: Path) -> str:
     """A PYTHONPATH with which a package says that it is of another version."""
     metadata = folder / "other" / f"{package}-1.0.dist-info" / "METADATA"
     metadata.parent.mkdir(parents=True)
     metadata.write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    commands = distribution(package).read_text("entry_points.txt") or ""
+    metadata.with_name("entry_points.txt").write_text(commands)
     return f"{folder / 'other'}:{ROOT}"
 
 
@@ -267,7 +276,7 @@ def test_a_start_with_none_but_workers_of_other_versions_is_refused(
     own: DaskCluster, tmp_path: Path
 ) -> None:
     own.start_worker(PYTHONPATH=version_1_of("numpy", tmp_path))
-    wait_for(lambda: "Register worker" in (own.folder / "dask.log").read_text(), "it is there")
+    wait_for_a_worker(own)
     with pytest.raises(StartError, match=r"no worker can be used; tcp://.*numpy 1\.0 instead of"):
         pool_at(own, tmp_path).__enter__()
 
@@ -284,9 +293,20 @@ def test_a_worker_of_another_version_gets_no_task_and_is_told_of(
         assert {bench.answer("pid") for _ in range(20)} == {fit}
 
 
+@pytest.mark.filterwarnings("ignore:Mismatched versions")
+def test_a_start_with_a_scheduler_of_another_version_is_refused(tmp_path: Path) -> None:
+    other = version_1_of("distributed", tmp_path)
+    with (
+        dask_cluster(tmp_path / "dask", 0, PYTHONPATH=other) as cluster,
+        pytest.raises(StartError, match=r"the scheduler does not fit: it has distributed 1\.0"),
+    ):
+        pool_at(cluster, tmp_path).__enter__()
+
+
 def test_a_worker_that_lacks_the_statistics_is_told_of(
     cluster: DaskCluster, tmp_path: Path
 ) -> None:
+    wait_for_a_worker(cluster)
     with pytest.raises(StartError, match="No module named 'nowhere'"):
         pool_at(cluster, tmp_path, catalogue="nowhere").__enter__()
 
