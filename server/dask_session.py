@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from concurrent.futures import CancelledError
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,6 +22,9 @@ from server.errors import StartError
 
 CONNECT_SECONDS = 5.0
 """How long one attempt to reach the scheduler may take."""
+
+ECHO_SECONDS = 0.1
+"""How long an echo is waited for before there is another call."""
 
 READY_SECONDS = 20.0
 """How long the workers that are there at first are waited for."""
@@ -80,16 +83,29 @@ class Session:
         self._client = client
         self._events = events
         self._name = place.name
+        self._hears = asyncio.Event()
         self._following: dict[int, asyncio.Task[None]] = {}
 
     async def begin(self) -> None:
         """Hear of all workers, and have those that are there made ready, as far as can be."""
-        self._client.subscribe_topic(self._name, self._on_word)
-        self._client.subscribe_topic("all", self._on_event)
+        await self._subscribe()
         scheduler: Any = self._client.scheduler
         identity = await scheduler.identity(n_workers=-1)
         if joining := [self.staff.joined(address) for address in identity["workers"]]:
             await asyncio.wait(joining, timeout=READY_SECONDS)
+
+    async def _subscribe(self) -> None:
+        """Hear of events from now on: an echo tells that the scheduler knows of the wish.
+
+        Else a worker that comes or goes before that, and after we have asked who is there,
+        would be missed.
+        """
+        self._client.subscribe_topic("all", self._on_event)
+        self._client.subscribe_topic(self._name, self._on_word)
+        while not self._hears.is_set():
+            await self._client.log_event(self._name, None)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hears.wait(), ECHO_SECONDS)
 
     async def until_lost(self) -> None:
         """Return when the scheduler is gone."""
@@ -142,6 +158,9 @@ class Session:
     # -- what the scheduler tells -----------------------------------------------------
 
     def _on_word(self, event: tuple[float, Any]) -> None:
+        if event[1] is None:
+            self._hears.set()
+            return
         ticket, worker, answer = event[1]
         if answer is None:
             self._events.begun(ticket, worker)
