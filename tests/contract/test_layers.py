@@ -25,7 +25,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         ),
         (
             "csv_text csv_rows row_order parquet_file ingest shared_data column_cache"
-            " ledger_schema ledger_reader ledger result_store request_fields catalogue pool dask_columns"
+            " ledger_schema ledger_reader ledger result_store request_fields catalogue pool"
+            " dask_columns"
         ),
         (
             "fork_server crew staff pipes inbox turns scheduler deadlines dispatch lookout worker"
