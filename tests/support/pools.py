@@ -437,10 +437,17 @@ class Bench:
         wait_until(lambda: not alive(pid))
 
     def fork_server(self) -> int:
-        """The process that forks the workers: the child of this one that has them below it."""
-        workers = self.pids()
-        (pid,) = (child for child in children(os.getpid()) if workers & children(child))
+        """The process that forks the workers: the child of this one that has them below it.
+
+        One that has only just taken another's place has forked none yet, which is waited for.
+        """
+        wait_until(lambda: len(self._parents_of_workers()) == 1)
+        (pid,) = self._parents_of_workers()
         return pid
+
+    def _parents_of_workers(self) -> list[int]:
+        workers = self.pids()
+        return [child for child in children(os.getpid()) if workers & children(child)]
 
     def close(self, timeout: float = 0.0) -> None:
         """Close the pool before its tasks have ended."""
