@@ -2,12 +2,14 @@
 
     data file unchanged ── column cache ── copied and checked ──────────────▶ region, sealed
          else ── loader process ── parses ──▶ region ── "loaded" ─▶ sealed ─┘
-                      └── goes on behind the server's back: keeps the columns for next time
+                      └── goes on when it is sealed: keeps the columns for next time
 
 The CSV library and the memory that parsing takes never enter the server: a short-lived
 process reads the file into the region that it was handed, and says how that went in one line
 of JSON. It says so before it writes the cache file, so that nobody waits for that, and what
-became of the file in another line. It leaves at once when the server is gone.
+became of the file in another line. It reads nothing of the region before that is sealed: a
+page that is being read at that moment would keep the seal off. It leaves at once when the
+server is gone.
 """
 
 import logging
@@ -90,9 +92,11 @@ def load_region(data: Path, dataset: Path, cache: Path | None = None) -> Iterato
         if cached:
             log.info("the columns of %s come from the cache %s", data, cache)
         else:
-            opened.enter_context(_Loader(region, data, dataset, columns))
+            loader = opened.enter_context(_Loader(region, data, dataset, columns))
             log.info("the columns are those of %s, read now", data)
         region.seal()
+        if not cached:
+            loader.go_on()
         yield region
 
 
@@ -121,7 +125,7 @@ class _Loader:
         try:
             self._process = subprocess.Popen(
                 module_command("server.loader", msgspec.json.encode(job).decode()),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 pass_fds=[*descriptors, lifeline],
                 env=module_environment() | _KEEP_FREED,
@@ -161,6 +165,11 @@ class _Loader:
         self._thread.join()
         self._close()
 
+    def go_on(self) -> None:
+        """Let the process keep the columns, where it is to: the region is sealed."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
     def _wait(self) -> None:
         match self._heard():
             case None if not self._keeps:
@@ -189,9 +198,11 @@ class _Loader:
         return f"left with exit code {code}; see standard error"
 
     def _close(self) -> None:
+        assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.kill()
         self._process.wait()
+        self._process.stdin.close()
         self._process.stdout.close()
         os.close(self._held)
 
@@ -211,6 +222,7 @@ def main(job: _Job) -> int:
         return 1
     _say(_Loaded())
     if job.cache is not None:
+        sys.stdin.buffer.read()  # until the region is sealed
         os.nice(KEEPING_NICE)
         try:
             if source is None:

@@ -106,6 +106,34 @@ def test_a_damaged_cache_is_made_anew(
     assert path.read_bytes()[4096:] == whole[4096:]
 
 
+READ = {"0", "63"}
+"""The number of the system call read on the usual processors."""
+
+
+def waits_for_its_input(pid: str) -> bool:
+    call, first, *_ = (*Path(f"/proc/{pid}/syscall").read_text().split(), "")
+    return call in READ and first == "0x0"
+
+
+@pytest.mark.skipif(not Path("/proc/self/syscall").exists(), reason="needs /proc/<pid>/syscall")
+def test_nobody_reads_the_region_while_it_is_being_sealed(
+    tmp_path: Path, eventually: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that is read at that moment has a reference, and the kernel refuses the seal."""
+    settled(SAMPLE, eventually)
+    seal = SharedRegion.seal
+
+    def seal_when_the_loader_waits(region: SharedRegion) -> None:
+        (pid,) = loaders()
+        eventually(lambda: waits_for_its_input(pid))
+        assert not list(tmp_path.glob("*.columns"))
+        seal(region)
+
+    monkeypatch.setattr(SharedRegion, "seal", seal_when_the_loader_waits)
+    with load_region(SAMPLE, DESCRIPTION, tmp_path):
+        eventually(lambda: list(tmp_path.glob("*.columns")))
+
+
 def test_leaving_does_not_wait_for_the_cache_and_leaves_nothing_half_written(
     tmp_path: Path, eventually: Callable[..., None]
 ) -> None:
