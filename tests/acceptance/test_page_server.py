@@ -162,6 +162,7 @@ def test_a_restart_is_seen_and_the_job_that_was_watched_goes_on(
             server.kill()
             expect(visit.find("#banner")).to_contain_text("The server does not answer.")
             visit.picture("banner-gone")
+            assert visit.barriers() == ""
             with running_server(tmp_path, configuration=FOR_TESTS, port=server.port) as again:
                 visit.reconnect()
                 gate.touch()
@@ -203,6 +204,7 @@ def test_a_shutdown_is_confirmed_first_and_then_seen(browser: Browser, tmp_path:
         visit.find("#drain").click()
         expect(visit.find("#keep-going")).to_be_focused()
         visit.picture("drain")
+        assert visit.barriers() == ""
         visit.page.keyboard.press("Escape")
         expect(visit.find("#drain-dialog")).to_be_hidden()
         expect(visit.find("#drain")).to_be_focused()
@@ -224,6 +226,7 @@ def test_a_server_that_wants_a_token_is_told_it_for_as_long_as_the_tab_is_open(
             visit.page.goto(f"{visit.origin}/")
             visit.find("#token-dialog[open]").wait_for()
             visit.picture("token")
+            assert visit.barriers() == ""
             visit.find("#token").fill("this is a wrong one")
             visit.page.keyboard.press("Enter")
             visit.find("#token-reason").get_by_text("this is not the server's token").wait_for()
