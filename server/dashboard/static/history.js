@@ -1,7 +1,8 @@
 /** All jobs, newest first: filtered, a page at a time, and up to date while some still run. */
 
 import { button, element, set } from "./dom.js";
-import { ago, duration, moment } from "./format.js";
+import { duration } from "./format.js";
+import { JOB_HEADS, jobRow } from "./job_row.js";
 import { addressOf, parse } from "./router.js";
 import { refreshed } from "./rows.js";
 import { pause } from "./visible.js";
@@ -72,7 +73,7 @@ class JobList {
     this.#api = api;
     this.#query = query;
     this.#signal = signal;
-    const heads = ["Job", "State", "Statistic", "Question", "Accepted", "Took"];
+    const heads = [...JOB_HEADS, "Took"];
     this.node = element(
       "div",
       { class: "card" },
@@ -133,16 +134,6 @@ class JobList {
 }
 
 function row(job) {
-  const { job_id: id, statistic, request, state, accepted_at: accepted } = job;
   const took = job.ended_at && job.started_at ? duration(job.ended_at - job.started_at) : "–";
-  return element(
-    "tr",
-    { "data-key": id },
-    element("td", {}, element("a", { href: `#/jobs/${id}` }, String(id))),
-    element("td", {}, element("span", { class: "state", "data-state": state }, state)),
-    element("td", {}, element("code", {}, statistic)),
-    element("td", { class: "long" }, request.question ?? "–"),
-    element("td", { title: moment(accepted) }, ago(accepted)),
-    element("td", { class: "number" }, took),
-  );
+  return jobRow(job, element("td", { class: "number" }, took));
 }

@@ -1,11 +1,12 @@
 /** The jobs that have not ended, newest first. */
 
 import { element } from "./dom.js";
-import { ago, count, moment, percent } from "./format.js";
+import { count, percent } from "./format.js";
+import { JOB_HEADS, jobRow } from "./job_row.js";
 import { refreshed } from "./rows.js";
 
 const MOST = 20;
-const HEADS = ["Job", "State", "Statistic", "Question", "Accepted", "Progress"];
+const HEADS = [...JOB_HEADS, "Progress"];
 
 /** Where the newest of them are read. */
 export const UNFINISHED = `api/history?status=running&limit=${MOST}`;
@@ -50,15 +51,6 @@ export class Unfinished {
   }
 }
 
-function row({ job_id: id, state, statistic, request, accepted_at: accepted, progress }) {
-  return element(
-    "tr",
-    { "data-key": id },
-    element("td", {}, element("a", { href: `#/jobs/${id}` }, String(id))),
-    element("td", {}, element("span", { class: "state", "data-state": state }, state)),
-    element("td", {}, element("code", {}, statistic)),
-    element("td", { class: "long" }, request.question ?? "–"),
-    element("td", { title: moment(accepted) }, ago(accepted)),
-    element("td", {}, percent(progress)),
-  );
+function row(job) {
+  return jobRow(job, element("td", {}, percent(job.progress)));
 }
