@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from server.client import (
+    LONGEST_BATCH,
+    MOST_IN_BATCH,
     Answer,
     Client,
     JobCancelled,
@@ -293,6 +295,12 @@ def test_a_batch_has_an_outcome_for_each_job(client: Client) -> None:
     assert isinstance(failed, JobFailed)
     with pytest.raises(JobFailed, match="so it is"):
         batch.wait()
+
+
+def test_a_request_holds_as_much_as_the_server_takes(client: Client) -> None:
+    limits = client.server()["limits"]
+    assert limits["max_batch"] == MOST_IN_BATCH
+    assert limits["max_body"] > LONGEST_BATCH
 
 
 def test_more_jobs_than_a_request_may_hold_go_in_several(client: Client) -> None:

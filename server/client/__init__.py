@@ -49,7 +49,10 @@ URL = "http://127.0.0.1:5000"
 MOST_IN_BATCH = 100
 """How many jobs the server takes in one request."""
 
-_LONGEST_BATCH = 60_000  # bytes of a body; the server takes 64 KiB
+
+LONGEST_BATCH = 60_000
+"""Of how many bytes a request for many jobs is at most, with room for what holds them together."""
+
 _PLACE = re.compile(r"jobs\[(\d+)\]", re.ASCII)
 
 
@@ -238,7 +241,7 @@ def _in_batches(requests: Iterable[Mapping[str, Json]]) -> Iterator[list[Mapping
     length = 0
     for request in requests:
         size = len(json.dumps(dict(request))) + 2
-        if together and (len(together) == MOST_IN_BATCH or length + size > _LONGEST_BATCH):
+        if together and (len(together) == MOST_IN_BATCH or length + size > LONGEST_BATCH):
             yield together
             together, length = [], 0
         together.append(dict(request))
