@@ -91,9 +91,13 @@ def both(
         answer = exchange(server, named)
         assert f"X-Request-Id: {name}\r\n".encode() in answer
         answers.append(without_marks(answer))
-        if body is not None and answer.startswith(b"HTTP/1.1 202"):
+        accepted = body is not None and answer.startswith(b"HTTP/1.1 202")
+        if accepted:
             server.result(json.loads(answer.partition(b"\r\n\r\n")[2])["job_id"])
-        wait_for(lambda name=name: told(server, name), "the log tells of it")
+        wait_for(
+            lambda name=name, lines=1 + accepted: len(told(server, name)) >= lines,
+            "the log tells of it, and of its job",
+        )
         logs.append(told(server, name))
         counted.append(requests_counted(server))
     short, long = (after - before for before, after in pairwise(counted))
