@@ -146,6 +146,7 @@ def test_a_stopped_worker_is_killed_at_the_time_limit_and_replaced(bench: Bench)
     gate = bench.gate()
     job = bench.submit("wait_for_file", path=gate.path, time_limit=1.0)
     stopped = gate.begun()
+    bench.heard.wait_until(lambda: bench.heard.started)
     os.kill(stopped, signal.SIGSTOP)
     assert bench.heard.wait_for(job).reason == "time limit of 1 s"
     wait_until(lambda: not alive(stopped))
