@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,8 +22,11 @@ from server.shared_data import SharedRegion
 
 LOCAL, DASK = "process pool", "Dask"
 WORKERS = 2
-LENGTHS = (1, 2, 5, 10, 20, 50, 100)
+LENGTHS = (1, 2, 5, 10, 20, 50)
 """Milliseconds that a part takes."""
+
+SHARE = 0.5
+"""Of `Effort.seconds`: how long a run is to take, since there are many."""
 
 BUSY = 20
 """Milliseconds of computing in a part, where workers are compared with twice as many."""
@@ -37,6 +41,7 @@ def measure(effort: Effort) -> Iterator[Comparison]:
     if find_spec("distributed") is None:
         raise Skipped("Dask is not installed")
     logging.getLogger("sportiv").setLevel(logging.CRITICAL)
+    effort = replace(effort, seconds=SHARE * effort.seconds)
     with ExitStack() as opened:
         sides = {
             LOCAL: opened.enter_context(local(WORKERS)),

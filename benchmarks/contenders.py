@@ -19,6 +19,7 @@ from multiprocessing.context import ForkServerContext
 from typing import Any
 
 from benchmarks import attached
+from benchmarks.echo import LONGEST, echoing
 from server.messages import Task
 from server.pool import Order, Outcome, Pool, TimeLimit
 from server.process_pool import ProcessPool
@@ -84,9 +85,8 @@ class _Listener:
 
     def task_ended(self, outcome: Outcome) -> None:
         """Hand the answer on."""
-        failure = RuntimeError(outcome.reason)
-        answer = failure if outcome.data is None else bytes(outcome.data)
-        self.waiting.pop(outcome.task.job)(answer)
+        ended = self.waiting.pop(outcome.task.job)
+        ended(RuntimeError(outcome.reason) if outcome.data is None else bytes(outcome.data))
 
 
 def _beginning(pool: Pool, listener: _Listener) -> Begin:
@@ -128,6 +128,18 @@ def _bare_process(place: Place) -> Iterator[Begin]:
             ended(answer)
 
     yield begin
+
+
+@contextmanager
+def _socket_pair(place: Place) -> Iterator[Begin]:
+    """No pool, but what each sends its messages by: for one task at a time, whatever it is."""
+    with echoing() as pair:
+
+        def begin(task: Task, ended: Ended) -> None:
+            pair.sendall(task.request)
+            ended(pair.recv(LONGEST))
+
+        yield begin
 
 
 # -- others' --------------------------------------------------------------------------
@@ -196,5 +208,6 @@ CONTENDERS: dict[str, Callable[[Place], AbstractContextManager[Begin]]] = {
     "loky": _loky,
     "mpire": _mpire,
     "bare process": _bare_process,
+    "socket pair": _socket_pair,
 }
 """Each by the name that the report has for it."""

@@ -21,6 +21,9 @@ from server.shared_data import SharedRegion, write_table
 from server.table import Names, Table, group_tree
 
 SIDES = ("process pool", "ProcessPoolExecutor", "multiprocessing.Pool", "loky", "mpire")
+BARE = "socket pair"
+"""Two processes that wait for each other, and nothing else: no pool can be quicker."""
+
 LONGEST_ROUND_TRIP = 80.0
 """What the median on an idle pool is meant to be at most, in microseconds."""
 
@@ -81,7 +84,8 @@ def measure(effort: Effort) -> Iterator[Comparison]:
         place = Place(workers, region.fd, CATALOGUE)
         sides = {name: opened.enter_context(SideProcess(name, place)) for name in names}
         yield _rates(sides, workers, effort, notes)
-        yield from _round_trips(sides, effort, notes)
+        bare = opened.enter_context(SideProcess(BARE, place))
+        yield from _round_trips({**sides, BARE: bare}, effort, notes)
 
 
 def _load(count: int, in_flight: int) -> Load:
