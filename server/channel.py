@@ -52,8 +52,19 @@ class Channel:
 
     def send(self, messages: Iterable[bytes]) -> None:
         """Send the messages in order; OSError where the other end is gone."""
-        self._unsent += b"".join(map(frame, messages))
-        self.flush()
+        content = b"".join(map(frame, messages))
+        if not self._unsent:  # nearly always, and nearly always it goes as a whole
+            content = content[self._sent(content) :]
+        if content:
+            self._unsent += content
+            self.flush()
+
+    def _sent(self, content: bytes) -> int:
+        """How much of this the other end takes at once."""
+        try:
+            return self._socket.send(content)
+        except BlockingIOError:
+            return 0
 
     def flush(self) -> None:
         """Send what is left of earlier messages, as far as it goes."""
@@ -80,29 +91,35 @@ class Channel:
             size = 0
         if not size:
             raise EOFError
+        if not self._arrived:  # nearly always, and nearly always whole messages come
+            messages, end = _whole(self._chunk[:size])
+            self._arrived += self._chunk[end:size]
+            return messages
         self._arrived += self._chunk[:size]
-        return self._take_whole()
+        messages, end = _whole(self._arrived)
+        del self._arrived[:end]
+        return messages
 
     def receive_now(self) -> list[bytes]:
         """As `receive`, but without waiting, also on a blocking socket."""
         return self.receive(socket.MSG_DONTWAIT)
 
-    def _take_whole(self) -> list[bytes]:
-        messages = []
-        start = 0
-        arrived = self._arrived
-        while len(arrived) - start >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(arrived, start)
-            end = start + _LENGTH.size + length
-            if length > MAX_FRAME:
-                raise EOFError(f"a frame of {length} bytes: the other end is out of step")
-            if len(arrived) < end:
-                break
-            messages.append(bytes(arrived[start + _LENGTH.size : end]))
-            start = end
-        del arrived[:start]
-        return messages
-
     def close(self) -> None:
         """Close the socket; calling it again does nothing."""
         self._socket.close()
+
+
+def _whole(arrived: memoryview | bytearray) -> tuple[list[bytes], int]:
+    """The messages that are here as a whole, and where the last of them ends."""
+    messages = []
+    start, size = 0, len(arrived)
+    while size - start >= _LENGTH.size:
+        (length,) = _LENGTH.unpack_from(arrived, start)
+        end = start + _LENGTH.size + length
+        if length > MAX_FRAME:
+            raise EOFError(f"a frame of {length} bytes: the other end is out of step")
+        if size < end:
+            break
+        messages.append(bytes(arrived[start + _LENGTH.size : end]))
+        start = end
+    return messages, start

@@ -60,6 +60,7 @@ class Worker:
     killed_for: int | None = None  # the ticket that was the reason, if one was
     look_at: float | None = None  # when to look whether it is gone, once it was killed
     outbox: list[ToWorker] = field(default_factory=list)
+    watched_for_room: bool = False  # its pipe is full, and somebody waits for room in it
 
     def kill(self, reason: str = "was killed by the server", ticket: int | None = None) -> None:
         """Kill the process, for the task of `ticket` if one is the reason; its end follows."""

@@ -93,7 +93,8 @@ class Dispatch:
 
     def hand_out(self, now: float) -> None:
         """Give waiting tasks to workers, and unstarted ones to whom they are due."""
-        self._assign_all(now)
+        if self._scheduler.waiting():
+            self._assign_all(now)
         if self._scheduler.is_uneven() and self.take_back(now):
             self._assign_all(now)
 

@@ -31,15 +31,18 @@ class Pipes:
         for worker in self._to_send:
             messages = [encode(message) for message in worker.outbox]
             worker.outbox.clear()
-            with contextlib.suppress(OSError):  # it has died; its end of file tells soon
+            try:
                 worker.channel.send(messages)
+            except OSError:
+                continue  # it has died; its end of file tells soon
+            if worker.channel.unsent:
                 self._watch(worker)
         self._to_send.clear()
 
     def receive(self, worker: Worker) -> list[bytes]:
         """What has come from the worker whose pipe is ready; EOFError where it is at its end."""
         try:
-            if worker.channel.unsent:
+            if worker.watched_for_room:
                 with contextlib.suppress(OSError):  # what it has sent before is still to be read
                     worker.channel.flush()
                 self._watch(worker)
@@ -49,10 +52,10 @@ class Pipes:
 
     def _watch(self, worker: Worker) -> None:
         """Wait for room in the pipe as long as something is left to send."""
-        events = selectors.EVENT_READ
-        if worker.channel.unsent:
-            events |= selectors.EVENT_WRITE
-        if self._selector.get_key(worker.channel).events != events:
+        full = bool(worker.channel.unsent)
+        if worker.watched_for_room != full:
+            worker.watched_for_room = full
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if full else 0)
             self._selector.modify(worker.channel, events, worker)
 
 
