@@ -178,6 +178,20 @@ class BatchHandler(logging.Handler):
                 self._closing.wait(BATCH_SECONDS)
 
 
+@contextmanager
+def _lean_records() -> Iterator[None]:
+    """Have records hold, for a while, only what a line shows: no place, thread or process."""
+    unused = ("_srcfile", "logThreads", "logMultiprocessing", "logProcesses", "logAsyncioTasks")
+    before = {name: getattr(logging, name) for name in unused if hasattr(logging, name)}
+    for name in before:
+        setattr(logging, name, None)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(logging, name, value)
+
+
 def begin_new_log(folder: Path) -> None:
     """Remove what earlier starts have logged."""
     names = [LOG_NAME, *(f"{LOG_NAME}.{number}" for number in range(1, BACKUPS + 1))]
@@ -212,7 +226,8 @@ def logging_to(folder: Path, *, keep: bool, as_json: bool = False) -> Iterator[N
     logger.propagate = False
     logger.addHandler(handler)
     try:
-        yield
+        with _lean_records():
+            yield
     finally:
         logger.removeHandler(handler)
         handler.close()

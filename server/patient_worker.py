@@ -41,7 +41,7 @@ LEAVE_SECONDS = 2.0
 """How long a client may take to close after the last answer on its connection."""
 
 LOOK_SECONDS = 0.5
-"""How often the worker looks for clients that are late."""
+"""How often the worker looks for clients that are late, and tells gunicorn that it is there."""
 
 MOST_UNSENT = 64 * 2**20
 """How many bytes of answers may wait for slow clients, all together."""
@@ -61,6 +61,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         self._connections: set[Connection] = set()
         self._boarding: list[Passenger] = []  # who goes the short way, from the next `_depart` on
         self._next_look = 0.0
+        self._next_notice = 0.0
 
     def init_process(self) -> None:
         """Begin; gunicorn has no setting for the name that it gives to clients."""
@@ -261,6 +262,13 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
                 key.data(key.fileobj)
         if self._boarding:
             self._depart()
+
+    def notify(self) -> None:
+        """Tell the arbiter that this worker lives; it need not be told, by a file, all the time."""
+        now = time.monotonic()
+        if now >= self._next_notice:
+            self._next_notice = now + LOOK_SECONDS
+            super().notify()
 
     def murder_keepalived(self, force: bool = False) -> None:
         """Close what is late."""
