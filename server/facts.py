@@ -14,8 +14,8 @@ from server.stats.statistic import Json, finite
 from server.wire import MAX_BODY
 
 LIBRARIES = (
-    *("flask", "gunicorn", "msgspec", "numpy", "polars", "prometheus_client", "scipy"),
-    "vl-convert-python",
+    *("distributed", "flask", "gunicorn", "msgspec", "numpy", "polars", "prometheus_client"),
+    *("scipy", "vl-convert-python"),
 )
 """What the server and its helpers are made of."""
 
