@@ -180,8 +180,11 @@ class BatchHandler(logging.Handler):
 
 @contextmanager
 def _lean_records() -> Iterator[None]:
-    """Have records hold, for a while, only what a line shows: no place, thread or process."""
-    unused = ("_srcfile", "logThreads", "logMultiprocessing", "logProcesses", "logAsyncioTasks")
+    """Have records tell, for a while, of no place, thread or task: no line shows these.
+
+    gunicorn's lines show the process.
+    """
+    unused = ("_srcfile", "logThreads", "logMultiprocessing", "logAsyncioTasks")
     before = {name: getattr(logging, name) for name in unused if hasattr(logging, name)}
     for name in before:
         setattr(logging, name, None)

@@ -1,7 +1,9 @@
 """Each line of the log is one line, in GMT, and a log that cannot be written harms nobody."""
 
+import io
 import json
 import logging
+import os
 import re
 import threading
 import time
@@ -9,6 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import gunicorn.glogging
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -279,6 +282,23 @@ def test_only_the_server_s_lines_are_in_the_log(
         log.info("ours")
     assert texts_of(tmp_path) == ["ours"]
     assert "ours" not in "".join(capfd.readouterr())
+
+
+def test_gunicorn_can_log_beside_it_and_records_are_whole_again_after_it(tmp_path: Path) -> None:
+    other, told = logging.getLogger("other"), io.StringIO()
+    handler = logging.StreamHandler(told)
+    handler.setFormatter(logging.Formatter(gunicorn.glogging.Logger.error_fmt))
+    other.addHandler(handler)
+    try:
+        with logging_to(tmp_path, keep=True):
+            other.error("beside")
+        handler.setFormatter(logging.Formatter("%(threadName)s %(funcName)s %(message)s"))
+        other.error("after")
+    finally:
+        other.removeHandler(handler)
+    beside, after = told.getvalue().splitlines()
+    assert beside.endswith(f" [{os.getpid()}] [ERROR] beside")
+    assert re.fullmatch(r"MainThread test_\w+ after", after)
 
 
 def test_the_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
