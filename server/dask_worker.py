@@ -22,6 +22,7 @@ import msgspec
 from distributed import Status, Worker, get_worker
 
 from server.dask_columns import MOST, ColumnStore, default_folder
+from server.memory import keep_freed
 from server.messages import Task
 from server.stats.statistic import Statistic
 from server.table import Table
@@ -150,6 +151,7 @@ async def prepare(wanted: Wanted, dask_worker: Worker) -> Presence:
         if table is None:
             return Presence(*about, lacks=store.identity())
         await _let_go(dask_worker)
+        keep_freed()  # a nanny has its worker give back each freed page at once
         _held[wanted.resource] = _Held(table, statistics)
     if dask_worker.state.total_resources.get(wanted.resource) != threads:
         await dask_worker.set_resources(**{wanted.resource: threads})

@@ -31,6 +31,7 @@ import msgspec
 from server.channel import Channel, frame
 from server.errors import StartError
 from server.interpreter import module_command, module_environment
+from server.memory import KEEPING_FREED
 
 START_TIMEOUT = 60.0
 """Seconds within which the fork server must have imported what the workers need."""
@@ -66,16 +67,13 @@ _decode = msgspec.json.Decoder(_Forked | _NotForked | _Exited | _Preloaded).deco
 def worker_environment() -> dict[str, str]:
     """The workers' environment: one BLAS thread each, and an allocator that keeps its memory.
 
-    Two workers with two BLAS threads each are slower than with one, and memory given back
-    to the kernel after each block of a resampling is faulted in again by the next.
+    Two workers with two BLAS threads each are slower than with one.
     """
-    keep = str(256 * 2**20)
     one_thread = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
     return {
         **module_environment(),
         **dict.fromkeys(one_thread, "1"),
-        "MALLOC_TRIM_THRESHOLD_": keep,
-        "MALLOC_MMAP_THRESHOLD_": keep,
+        **KEEPING_FREED,
     }
 
 

@@ -31,13 +31,11 @@ from server.column_source import Source
 from server.dataset import load_description
 from server.errors import SharedMemoryError, SportivError, StartError
 from server.interpreter import module_command, module_environment
+from server.memory import KEEPING_FREED
 from server.shared_data import SharedRegion, write_table
 
 KEEPING_NICE = 10
 """By how much the loader process steps back behind the workers when the table is loaded."""
-
-_KEEP_FREED = {"MALLOC_TRIM_THRESHOLD_": str(1 << 28), "MALLOC_MMAP_THRESHOLD_": str(1 << 28)}
-"""Lets a process of glibc use memory again that it has freed, without a fault for each page."""
 
 log = logging.getLogger("sportiv.columns")
 
@@ -128,7 +126,7 @@ class _Loader:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 pass_fds=[*descriptors, lifeline],
-                env=module_environment() | _KEEP_FREED,
+                env=module_environment() | KEEPING_FREED,
             )
         except BaseException:
             os.close(self._held)

@@ -1,5 +1,7 @@
 """A process knows its memory, and may be kept from taking more than it should."""
 
+import os
+import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -32,6 +34,30 @@ def test_a_process_takes_no_more_than_its_limit_and_has_room_beyond_it_outside(
     assert 88 <= outside <= 96
     assert 56 <= inside_again <= 64
     assert 88 <= outside_again <= 96
+
+
+FAULTS = (
+    "import resource\n"
+    "from server.memory import keep_freed\n"
+    "def faults():\n"
+    "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+    "    for _ in range(20): b'x' * 2**20\n"
+    "    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)\n"
+    "faults()\n"
+    "keep_freed()\n"
+    "b'x' * 2**20\n"
+    "faults()\n"
+)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+def test_a_process_that_keeps_what_it_has_freed_need_not_fault_it_in_again(
+    run_python: Callable[..., str],
+) -> None:
+    environment = os.environ | {"MALLOC_TRIM_THRESHOLD_": "65536"}  # as a nanny of Dask's does
+    giving_back, keeping = map(int, run_python(FAULTS, env=environment).split())
+    assert giving_back > 20 * 200
+    assert keeping < 200
 
 
 def test_private_memory_is_that_of_one_process() -> None:

@@ -37,6 +37,20 @@ def workers(server: RunningServer) -> list[int]:
     return [each["pid"] for each in there if each["state"] in ("idle", "busy")]
 
 
+def test_a_worker_need_not_fault_in_again_what_a_part_has_freed(server: RunningServer) -> None:
+    """As with local processes: each part of a resampling takes the memory of the one before."""
+    server.data("bootstrap_ci", **HEAVY | {"n_resamples": 20_000})
+    there = workers(server)
+    before = sum(map(page_faults, there))
+    assert len(server.data("bootstrap_ci", **HEAVY)) > 0
+    assert sum(map(page_faults, there)) - before < 20_000  # without that they are a million
+
+
+def page_faults(pid: int) -> int:
+    """How many pages the process has had to ask the kernel for."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[7])
+
+
 def test_a_job_of_many_parts_comes_on_and_a_cancelled_one_ends_at_once(
     server: RunningServer,
 ) -> None:
