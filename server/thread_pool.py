@@ -95,9 +95,9 @@ class ThreadPool:
             self._replace(mine)
 
     def workers(self) -> list[WorkerInfo]:
-        """Every thread; they share the server's process and memory, so each counts none."""
+        """Every thread that is alive; each has the server's process and memory, and counts none."""
         with self._changed:
-            return [_describe(hand) for hand in self._hands]
+            return [_describe(hand) for hand in self._hands if hand.thread.is_alive()]
 
     def waiting(self) -> int:
         """How many tasks no thread has yet."""
