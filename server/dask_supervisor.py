@@ -72,7 +72,7 @@ class DaskSupervisor:
         finally:
             self.loop.run_until_complete(self.loop.shutdown_default_executor())
             self.loop.close()
-            log.info("workers let go")
+            log.info("workers stopped for this server, and left to their cluster")
 
     async def _serve(self) -> None:
         closing = self.loop.create_task(self.closing.wait())
