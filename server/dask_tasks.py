@@ -17,7 +17,7 @@ from typing import Protocol
 from msgspec import Raw
 
 from server.logging_setup import fields
-from server.messages import Task, TaskKind
+from server.messages import TaskKind
 from server.pool import Attempt, Listener, Order, Outcome, TimeLimit
 from server.turns import Turns
 
@@ -236,10 +236,11 @@ class DaskTasks:
         out.tried = True
         out.pending.attempts += (attempt,)
         task, tries = out.pending.order.task, len(out.pending.attempts)
-        log.warning(
-            *("job %d part %d attempt %d: %s", task.job, task.part, tries, attempt.cause),
-            extra=_about(task),
+        about = fields(
+            worker=attempt.pid, job=task.job, statistic=task.statistic, request_id=task.request_id
         )
+        story = f"{attempt.cause}, {attempt.stage}"
+        log.warning("job %d part %d attempt %d: %s", task.job, task.part, tries, story, extra=about)
         if tries < out.pending.order.max_attempts:
             self.retried += 1
             return
@@ -250,7 +251,3 @@ class DaskTasks:
 
     def _end(self, pending: Pending, data: Raw | None, reason: str | None) -> None:
         self._listener.task_ended(Outcome(pending.order.task, data, reason, pending.attempts))
-
-
-def _about(task: Task) -> dict[str, object]:
-    return fields(job=task.job, statistic=task.statistic, request_id=task.request_id)
