@@ -10,7 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.support import backends
+
 ROOT = Path(__file__).parents[1]
+
+backend = backends.backend
+dask_workers = backends.dask_workers
 
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")

@@ -20,8 +20,8 @@ from server.pool import Order, PoolCounts, TimeLimit
 from server.process_pool import ProcessPool
 from server.shared_data import attach_table
 from tests.support import pools
+from tests.support.backends import BACKENDS
 from tests.support.pools import (
-    BACKENDS,
     CATALOGUE,
     DEADLINE,
     Bench,
@@ -297,6 +297,7 @@ def test_closing_an_idle_pool_takes_no_time_and_leaves_no_worker(fresh: Bench) -
     begun = time.monotonic()
     fresh.close(DEADLINE)
     assert time.monotonic() - begun < DEADLINE / 2
+    wait_until(lambda: fresh.pool.workers() == [])
     if fresh.pool.backend == "dask":  # its workers are not the pool's
         assert all(map(pools.alive, pids))
     else:

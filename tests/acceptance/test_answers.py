@@ -7,15 +7,16 @@ from collections.abc import Iterator
 import pytest
 
 from server.stats import STATISTICS
+from tests.support.backends import Settings
 from tests.support.servers import FOR_TESTS, RunningServer, running_server
 
 EXAMPLE = dict(STATISTICS["mean_by_category"].example)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def server(backend: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     folder = tmp_path_factory.mktemp("answers")
-    with running_server(folder, configuration=FOR_TESTS) as running:
+    with running_server(folder, configuration=FOR_TESTS, **backend) as running:
         yield running
 
 

@@ -1,7 +1,5 @@
-"""The server over a Dask cluster, as its users meet it: nothing is different."""
+"""What only a server over a Dask cluster does; all else is as with others, see `backend`."""
 
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,34 +14,17 @@ HEAVY = {
 }
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
-    """A scheduler and two workers."""
-    with dask_cluster(tmp_path_factory.mktemp("dask")) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def server(cluster: DaskCluster, tmp_path: Path) -> Iterator[RunningServer]:
-    """A server that knows the statistics that misbehave on demand."""
-    settings = {"configuration": FOR_TESTS, **cluster.settings}
-    with running_server(tmp_path, **settings) as running:
-        wait_for(lambda: len(workers(running)) == 2, "both workers are ready")
-        yield running
-
-
-def workers(server: RunningServer) -> list[int]:
-    there = server.get("/api/pool")["data"]["workers"]
-    return [each["pid"] for each in there if each["state"] in ("idle", "busy")]
-
-
-def test_a_worker_need_not_fault_in_again_what_a_part_has_freed(server: RunningServer) -> None:
+def test_a_worker_need_not_fault_in_again_what_a_part_has_freed(
+    dask_workers: DaskCluster, tmp_path: Path
+) -> None:
     """As with local processes: each part of a resampling takes the memory of the one before."""
-    server.data("bootstrap_ci", **HEAVY | {"n_resamples": 20_000})
-    there = workers(server)
-    before = sum(map(page_faults, there))
-    assert len(server.data("bootstrap_ci", **HEAVY)) > 0
-    assert sum(map(page_faults, there)) - before < 20_000  # without that they are a million
+    with running_server(tmp_path, **dask_workers.settings) as server:
+        server.wait_until_whole()
+        server.data("bootstrap_ci", **HEAVY | {"n_resamples": 20_000})
+        before = sum(map(page_faults, server.worker_pids()))
+        assert len(server.data("bootstrap_ci", **HEAVY)) > 0
+        asked = sum(map(page_faults, server.worker_pids())) - before
+    assert asked < 20_000, "half a million for each, where freed memory is given back"
 
 
 def page_faults(pid: int) -> int:
@@ -51,46 +32,13 @@ def page_faults(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[7])
 
 
-def test_a_job_of_many_parts_comes_on_and_a_cancelled_one_ends_at_once(
-    server: RunningServer,
+def test_a_server_that_leaves_leaves_the_workers_to_others(
+    dask_workers: DaskCluster, tmp_path: Path
 ) -> None:
-    job = server.submit("bootstrap_ci", **HEAVY)
-    for part_of_it in (0.0, 0.2, 0.5):
-        wait_for(
-            lambda: server.get(f"/api/get_results/{job}").get("progress", 1.0) > part_of_it,  # noqa: B023
-            "it comes on",
-        )
-    assert server.result(job)["status"] == "done"
-    job = server.submit("bootstrap_ci", **HEAVY | {"n_resamples": 5_000_000})
-    wait_for(lambda: server.get(f"/api/get_results/{job}")["progress"] > 0, "it has begun")
-    assert server.ask("DELETE", f"/api/jobs/{job}").status == 200
-    assert server.get(f"/api/get_results/{job}") == {"status": "error", "reason": "cancelled"}
-    assert server.data("echo", value="free again") == "free again"
-
-
-def test_a_job_that_hangs_or_fails_says_so_and_the_next_one_is_computed(
-    server: RunningServer, tmp_path: Path
-) -> None:
-    job = server.submit("wait_for_file", path=str(tmp_path / "gate"), timeout_s=0.5)
-    assert server.result(job) == {"status": "error", "reason": "time limit of 0.5 s"}
-    job = server.submit("fail", value="well chosen words")
-    assert server.result(job)["reason"] == "ValueError: well chosen words"
-    wait_for(lambda: "Traceback" in server.log(), "the log tells where it failed")
-    assert server.data("echo", value=1) == 1
-
-
-def test_sigterm_ends_what_was_accepted_and_leaves_the_workers_to_others(
-    server: RunningServer, tmp_path: Path
-) -> None:
-    before = workers(server)
-    gate = tmp_path / "gate"
-    job = server.submit("wait_for_file", path=str(gate), value=1)
-    wait_for(Path(f"{gate}.begun").exists, "the job has begun")
-    server.process.send_signal(signal.SIGTERM)
-    wait_for(lambda: server.ask("POST", "/api/echo", {}).status == 503, "it drains")
-    gate.touch()
-    assert server.exit_code() == 0
-    assert (server.results / f"job_id_{job}.json").read_text() == '{"status":"done","data":1}'
+    with running_server(tmp_path, **dask_workers.settings) as server:
+        server.wait_until_whole()
+        before = server.worker_pids()
+        assert server.stop() == 0
     assert all(Path(f"/proc/{pid}").exists() for pid in before)
 
 

@@ -1,20 +1,23 @@
 """Every address of the server as a client sees it, bare and with the double slash."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from server.stats import STATISTICS
+from tests.support.backends import WHERE_WORKERS_ARE_PROCESSES, Settings
 from tests.support.servers import RunningServer, running_server, wait_for
 
 OBESITY = "Percent of adults aged 18 years and older who have obesity"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    with running_server(tmp_path_factory.mktemp("http")) as running:
+def server(backend: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with running_server(tmp_path_factory.mktemp("http"), **backend) as running:
+        running.wait_until_whole()
         yield running
 
 
@@ -72,16 +75,18 @@ def test_jobs_lists_every_job_in_order(server: RunningServer) -> None:
     assert listed["data"][-1] == {f"job_id_{job_id}": "done"}
 
 
-def test_pool_shows_each_worker_and_an_empty_lock_map(server: RunningServer) -> None:
+def test_pool_shows_each_worker_and_an_empty_lock_map(
+    server: RunningServer, backend: Settings
+) -> None:
     wait_for(lambda: server.get("/api/num_jobs")["data"] == 0, "all jobs have ended")
     pool = server.get("/api/pool")["data"]
-    assert pool["backend"] == "process"
+    assert pool["backend"] == backend["SPORTIV_BACKEND"]
     assert len(pool["workers"]) == 2
     for worker in pool["workers"]:
         assert worker.keys() == {"pid", "state", "job", "tasks_done", "memory"}
         assert worker["state"] == "idle"
         assert worker["job"] is None
-        assert worker["memory"] > 0
+        assert (worker["memory"] > 0) is (pool["backend"] == "process"), "only it measures that"
     assert pool["queued_jobs"] == pool["result_locks"] == 0
 
 
@@ -210,4 +215,9 @@ def test_the_log_tells_the_story_of_a_job(server: RunningServer) -> None:
     log = server.log()
     assert "started with 2 workers" in log
     assert f"POST /api/global_mean {payload} job {job_id} -> 202" in log
-    assert all(f"worker {pid}: " in log for pid in server.worker_pids())
+
+
+@WHERE_WORKERS_ARE_PROCESSES
+def test_the_log_tells_of_each_worker(server: RunningServer) -> None:
+    told = re.findall(r"worker (\d+): |worker tcp\S+ is ready, pid (\d+)$", server.log(), re.M)
+    assert {int(own or others) for own, others in told} >= {*server.worker_pids()}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.backends import WHERE_IT_IS_KNOWN_HOW_A_WORKER_DIED, Settings
 from tests.support.servers import FOR_TESTS, Answer, RunningServer, running_server, wait_for
 
 OBESITY = "Percent of adults aged 18 years and older who have obesity"
@@ -15,8 +16,9 @@ LONG = "60"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    with running_server(tmp_path_factory.mktemp("resources"), configuration=FOR_TESTS) as running:
+def server(backend: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    folder = tmp_path_factory.mktemp("resources")
+    with running_server(folder, configuration=FOR_TESTS, **backend) as running:
         yield running
 
 
@@ -59,6 +61,7 @@ def test_a_preference_that_makes_no_sense_is_passed_over(server: RunningServer, 
     assert post(server, "echo", {"value": 1}, Prefer=wish).status == 202
 
 
+@WHERE_IT_IS_KNOWN_HOW_A_WORKER_DIED
 def test_a_job_that_fails_while_a_client_waits_is_told_as_any_other(server: RunningServer) -> None:
     answer = post(server, "leave", {"value": 3}, Prefer=f"wait={LONG}")
     assert answer.status == 200

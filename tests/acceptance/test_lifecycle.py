@@ -4,10 +4,12 @@ import gzip
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.backends import WHERE_WORKERS_ARE_PROCESSES, Settings
 from tests.support.servers import (
     FOR_TESTS,
     ROOT,
@@ -45,20 +47,31 @@ def assert_refuses_to_start(server: RunningServer, *words: str) -> None:
 # -- the life of a job ----------------------------------------------------------------
 
 
-def test_the_file_says_running_until_the_answer_takes_its_place(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def server(backend: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server of each backend for jobs that come and go."""
+    settings = {"SPORTIV_MAX_ATTEMPTS": "2", "SPORTIV_JOB_TIMEOUT": "600", **backend}
+    folder = tmp_path_factory.mktemp("life")
+    with running_server(folder, configuration=FOR_TESTS, **settings) as running:
+        running.wait_until_whole()
+        yield running
+
+
+def test_the_file_says_running_until_the_answer_takes_its_place(
+    server: RunningServer, tmp_path: Path
+) -> None:
     gate = tmp_path / "gate"
-    with running_server(tmp_path, configuration=FOR_TESTS) as server:
-        job_id = server.submit("wait_for_file", path=str(gate), value=[1, 2])
-        path = file_of(server, job_id)
-        wait_for(path.exists, "the file of a slow job")
-        assert json.loads(path.read_text()) == RUNNING
-        assert server.get(f"/api/get_results/{job_id}") == RUNNING
-        assert server.get("/api/num_jobs")["num_jobs"] == 1
-        assert server.get("/api/pool")["data"]["result_locks"] == 1
-        open_gate(gate)
-        assert server.result(job_id) == {"status": "done", "data": [1, 2]}
-        assert json.loads(path.read_text()) == {"status": "done", "data": [1, 2]}
-        assert server.get("/api/pool")["data"]["result_locks"] == 0
+    job_id = server.submit("wait_for_file", path=str(gate), value=[1, 2])
+    path = file_of(server, job_id)
+    wait_for(path.exists, "the file of a slow job")
+    assert json.loads(path.read_text()) == RUNNING
+    assert server.get(f"/api/get_results/{job_id}") == RUNNING
+    assert server.get("/api/num_jobs")["num_jobs"] == 1
+    assert server.get("/api/pool")["data"]["result_locks"] == 1
+    open_gate(gate)
+    assert server.result(job_id) == {"status": "done", "data": [1, 2]}
+    assert json.loads(path.read_text()) == {"status": "done", "data": [1, 2]}
+    assert server.get("/api/pool")["data"]["result_locks"] == 0
 
 
 def test_ids_go_on_and_results_stay_after_a_restart(tmp_path: Path) -> None:
@@ -71,25 +84,27 @@ def test_ids_go_on_and_results_stay_after_a_restart(tmp_path: Path) -> None:
         assert server.submit("best5", question=OBESITY) == first + 1
 
 
-def test_a_dead_worker_costs_nobody_a_job(tmp_path: Path) -> None:
+@WHERE_WORKERS_ARE_PROCESSES
+def test_a_dead_worker_costs_nobody_a_job(server: RunningServer, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
-    with running_server(tmp_path, configuration=FOR_TESTS) as server:
-        job_id = server.submit("wait_for_file", path=str(gate), value="kept")
-        begun = Path(f"{gate}.begun")
-        wait_for(begun.exists, "the job has begun")
-        os.kill(int(begun.read_text()), signal.SIGKILL)
-        open_gate(gate)
-        assert server.result(job_id)["data"] == "kept"
-        wait_for(lambda: len(server.worker_pids()) == 2, "the worker is replaced")
+    job_id = server.submit("wait_for_file", path=str(gate), value="kept")
+    begun = Path(f"{gate}.begun")
+    wait_for(begun.exists, "the job has begun")
+    dead = int(begun.read_text())
+    os.kill(dead, signal.SIGKILL)
+    open_gate(gate)
+    assert server.result(job_id)["data"] == "kept"
+    wait_for(lambda: len({*server.worker_pids()} - {dead}) == 2, "the worker is replaced")
+    (attempt,) = server.get(f"/api/jobs/{job_id}")["data"]["attempts"]
+    assert attempt["pid"] == dead
 
 
-def test_a_job_that_kills_its_workers_fails_and_says_why(tmp_path: Path) -> None:
-    with running_server(tmp_path, configuration=FOR_TESTS, SPORTIV_MAX_ATTEMPTS="2") as server:
-        answer = server.result(server.submit("leave", value=3))
-        assert answer["status"] == "error"
-        assert "died in each of 2 attempts" in answer["reason"]
-        assert "exit code 3" in answer["reason"]
-        assert len(server.data("best5", question=OBESITY)) == 5
+@WHERE_WORKERS_ARE_PROCESSES
+def test_a_job_that_kills_its_workers_fails_and_says_why(server: RunningServer) -> None:
+    answer = server.result(server.submit("leave", value=3))
+    assert answer["status"] == "error"
+    assert answer["reason"].startswith("its worker died in each of 2 attempts; in the last, ")
+    assert len(server.data("best5", question=OBESITY)) == 5
 
 
 def test_a_job_beyond_its_time_fails_and_says_so(tmp_path: Path) -> None:
@@ -98,21 +113,28 @@ def test_a_job_beyond_its_time_fails_and_says_so(tmp_path: Path) -> None:
         assert answer == {"status": "error", "reason": "time limit of 0.5 s"}
 
 
-def test_a_request_may_have_less_time_but_not_more(tmp_path: Path) -> None:
-    with running_server(tmp_path, configuration=FOR_TESTS, SPORTIV_JOB_TIMEOUT="600") as server:
-        answer = server.result(server.submit("spin", seconds=600, timeout_s=0.3))
-        assert answer == {"status": "error", "reason": "time limit of 0.3 s"}
-        for timeout, word in ((601, "at most 600 s"), (0, "> 0"), (-1, "> 0"), ("1", "timeout_s")):
-            refused = server.ask("POST", "/api/echo", {"timeout_s": timeout})
-            assert refused.status == 400
-            assert word in refused.json["reason"]
+def test_a_request_may_have_less_time_but_not_more(server: RunningServer) -> None:
+    answer = server.result(server.submit("pause", seconds=2, timeout_s=0.3))
+    assert answer == {"status": "error", "reason": "time limit of 0.3 s"}
+    for timeout, word in ((601, "at most 600 s"), (0, "> 0"), (-1, "> 0"), ("1", "timeout_s")):
+        refused = server.ask("POST", "/api/echo", {"timeout_s": timeout})
+        assert refused.status == 400
+        assert word in refused.json["reason"]
 
 
-def test_a_job_of_many_parts_is_combined(tmp_path: Path) -> None:
-    with running_server(tmp_path, configuration=FOR_TESTS) as server:
-        data = server.data("sum_of_squares", value=100)
-        assert data == {"partials": [n * n for n in range(100)], "sum": 328350}
-        assert server.data("sum_of_squares", value=0) == {"partials": [], "sum": 0}
+def test_a_job_that_raises_fails_in_its_own_words(server: RunningServer) -> None:
+    job_id = server.submit("fail", value="well chosen words")
+    reason = "ValueError: well chosen words"
+    assert server.result(job_id) == {"status": "error", "reason": reason}
+    wait_for(lambda: f"job {job_id}: {reason}" in server.log(), "the log tells of it")
+    assert "Traceback" in server.log()
+    assert server.data("echo", value=1) == 1
+
+
+def test_a_job_of_many_parts_is_combined(server: RunningServer) -> None:
+    data = server.data("sum_of_squares", value=100)
+    assert data == {"partials": [n * n for n in range(100)], "sum": 328350}
+    assert server.data("sum_of_squares", value=0) == {"partials": [], "sum": 0}
 
 
 def test_a_full_queue_refuses_and_uses_no_id(tmp_path: Path) -> None:
@@ -128,47 +150,39 @@ def test_a_full_queue_refuses_and_uses_no_id(tmp_path: Path) -> None:
         assert server.submit("echo") == ids[-1] + 1
 
 
-def test_emptying_the_results_folder_harms_only_what_was_in_it(tmp_path: Path) -> None:
-    with running_server(tmp_path) as server:
-        gone = server.submit("best5", question=OBESITY)
-        server.result(gone)
-        file_of(server, gone).unlink()
-        assert server.ask("GET", f"/api/get_results/{gone}").status == 404
-        assert len(server.data("best5", question=OBESITY)) == 5
-
-
-def test_threads_give_the_same_answers(tmp_path: Path) -> None:
-    answers = []
-    for backend in ("process", "thread"):
-        with running_server(tmp_path / backend, SPORTIV_BACKEND=backend) as server:
-            assert server.get("/api/pool")["data"]["backend"] == backend
-            answers.append(server.data("mean_by_category", question=OBESITY))
-            assert server.stop() == 0
-    assert answers[0] == answers[1]
+def test_emptying_the_results_folder_harms_only_what_was_in_it(server: RunningServer) -> None:
+    gone = server.submit("best5", question=OBESITY)
+    server.result(gone)
+    file_of(server, gone).unlink()
+    assert server.ask("GET", f"/api/get_results/{gone}").status == 404
+    assert len(server.data("best5", question=OBESITY)) == 5
 
 
 # -- stopping -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
 def test_graceful_shutdown_ends_what_was_accepted_and_still_answers(
-    tmp_path: Path, method: str
+    tmp_path: Path, backend: Settings
 ) -> None:
     gate = tmp_path / "gate"
-    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+    with running_server(tmp_path, configuration=FOR_TESTS, **backend) as server:
         job_id = server.submit("wait_for_file", path=str(gate), value=1)
-        assert server.ask(method, "/api/graceful_shutdown").json == RUNNING
-        assert server.ask(method, "//api/graceful_shutdown").json == RUNNING
+        for method in ("GET", "POST"):
+            assert server.ask(method, "/api/graceful_shutdown").json == RUNNING
+            assert server.ask(method, "//api/graceful_shutdown").json == RUNNING
         refused = server.ask("POST", "/api/best5", {"question": OBESITY})
         assert refused.status == 503
         assert refused.json == {"job_id": -1, "status": "error", "reason": "shutting down"}
         assert refused.headers["retry-after"]
         open_gate(gate)
         assert server.result(job_id)["data"] == 1
-        wait_for(
-            lambda: server.ask(method, "/api/graceful_shutdown").json == {"status": "done"},
-            "the server is drained",
-        )
+        for method in ("GET", "POST"):
+            wait_for(
+                lambda method=method: (
+                    server.ask(method, "/api/graceful_shutdown").json == {"status": "done"}
+                ),
+                "the server is drained",
+            )
         wait_for(lambda: not server.worker_pids(), "the workers have stopped")
         assert server.get(f"/api/get_results/{job_id}")["data"] == 1
         wait_for(lambda: "workers stopped" in server.log(), "the end of the workers is logged")
@@ -176,9 +190,11 @@ def test_graceful_shutdown_ends_what_was_accepted_and_still_answers(
         assert server.stop() == 0
 
 
-def test_sigterm_lets_accepted_jobs_end_and_leaves_nothing(tmp_path: Path) -> None:
+def test_sigterm_lets_accepted_jobs_end_and_leaves_nothing(
+    tmp_path: Path, backend: Settings
+) -> None:
     gate = tmp_path / "gate"
-    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+    with running_server(tmp_path, configuration=FOR_TESTS, **backend) as server:
         ids = [server.submit("wait_for_file", path=str(gate), value=n) for n in range(4)]
         server.process.send_signal(signal.SIGTERM)
         wait_for(lambda: "shutting down" in server.log(), "the drain has begun")
@@ -189,26 +205,29 @@ def test_sigterm_lets_accepted_jobs_end_and_leaves_nothing(tmp_path: Path) -> No
         assert contents == [{"status": "done", "data": n} for n in range(4)]
 
 
-def test_what_does_not_end_in_time_runs_at_the_next_start(tmp_path: Path) -> None:
+def test_what_does_not_end_in_time_runs_at_the_next_start(
+    tmp_path: Path, backend: Settings
+) -> None:
     gate = tmp_path / "gate"
-    with running_server(tmp_path, configuration=FOR_TESTS, SPORTIV_DRAIN_TIMEOUT="0.2") as server:
+    settings = backend | {"SPORTIV_DRAIN_TIMEOUT": "0.2"}
+    with running_server(tmp_path, configuration=FOR_TESTS, **settings) as server:
         job_id = server.submit("wait_for_file", path=str(gate), value=7)
         assert server.stop() == 0
         wait_for(lambda: not server.processes(), "no process is left")
     open_gate(gate)
-    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+    with running_server(tmp_path, configuration=FOR_TESTS, **backend) as server:
         assert server.result(job_id)["data"] == 7
 
 
-def test_sigint_stops_at_once_and_loses_nothing(tmp_path: Path) -> None:
+def test_sigint_stops_at_once_and_loses_nothing(tmp_path: Path, backend: Settings) -> None:
     gate = tmp_path / "gate"
-    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+    with running_server(tmp_path, configuration=FOR_TESTS, **backend) as server:
         job_id = server.submit("wait_for_file", path=str(gate), value=8)
         os.killpg(server.process.pid, signal.SIGINT)
         assert server.exit_code() == 0
         wait_for(lambda: not server.processes(), "no process is left")
     open_gate(gate)
-    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+    with running_server(tmp_path, configuration=FOR_TESTS, **backend) as server:
         assert server.result(job_id)["data"] == 8
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.backends import WHERE_WORKERS_ARE_PROCESSES, Settings
 from tests.support.servers import FOR_TESTS, Answer, RunningServer, running_server, wait_for
 
 OBESITY = "Percent of adults aged 18 years and older who have obesity"
@@ -62,8 +62,11 @@ def whole_again(server: RunningServer, replaced: int) -> Callable[..., float]:
 # -- figures --------------------------------------------------------------------------
 
 
-def test_the_figures_tell_what_was_done(tmp_path: Path) -> None:
-    with running_server(tmp_path, configuration=FOR_TESTS, SPORTIV_MAX_ATTEMPTS="3") as server:
+@WHERE_WORKERS_ARE_PROCESSES
+def test_the_figures_tell_what_was_done(tmp_path: Path, backend: Settings) -> None:
+    settings = {"SPORTIV_MAX_ATTEMPTS": "3", **backend}
+    with running_server(tmp_path, configuration=FOR_TESTS, **settings) as server:
+        server.wait_until_whole()
         for _ in range(3):
             server.data("best5", question=OBESITY)
         assert server.result(server.submit("fail", value="of no use"))["status"] == "error"
@@ -98,9 +101,10 @@ def test_the_figures_tell_what_was_done(tmp_path: Path) -> None:
         assert value("shared_bytes") > 100_000
 
 
-def test_the_figures_tell_what_is_under_way(tmp_path: Path) -> None:
+def test_the_figures_tell_what_is_under_way(tmp_path: Path, backend: Settings) -> None:
     gates = [tmp_path / f"gate {number}" for number in range(2)]
-    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+    with running_server(tmp_path, configuration=FOR_TESTS, **backend) as server:
+        server.wait_until_whole()
         jobs = [server.submit("wait_for_file", path=str(gate)) for gate in gates]
         for gate in gates:
             begun(gate)
@@ -136,14 +140,6 @@ def test_requests_are_counted_by_rule_and_status_whatever_their_address(tmp_path
         assert value(name, method="POST", route="/api/best5", status="202") == 1
         assert value("http_request_seconds_count", route="/api/best5") == 2
         assert b"nowhere" not in server.ask("GET", "/metrics").content
-
-
-@pytest.mark.parametrize("backend", ["process", "thread"])
-def test_both_backends_let_be_seen_the_same(tmp_path: Path, backend: str) -> None:
-    with running_server(tmp_path, SPORTIV_BACKEND=backend) as server:
-        server.data("best5", question=OBESITY)
-        value = whole_again(server, replaced=0)
-        assert value("jobs_ended_total", statistic="best5", outcome="done") == 1
 
 
 # -- a request's id -------------------------------------------------------------------
@@ -221,8 +217,11 @@ def of(server: RunningServer, request_id: str, state: str) -> list[dict[str, Any
     return wait_for(story, f"the end of {request_id} is logged")
 
 
-def test_json_lines_carry_the_id_from_the_post_to_the_worker_to_the_end(tmp_path: Path) -> None:
-    with running_server(tmp_path, configuration=FOR_TESTS, SPORTIV_LOG_FORMAT="json") as server:
+def test_json_lines_carry_the_id_from_the_post_to_the_worker_to_the_end(
+    tmp_path: Path, backend: Settings
+) -> None:
+    settings = {"SPORTIV_LOG_FORMAT": "json", **backend}
+    with running_server(tmp_path, configuration=FOR_TESTS, **settings) as server:
         job_id = post(server, "fail", "r-1", value='naïve\nFORGED \u2028 \\ "quoted"')
         server.result(job_id)
         told = of(server, "r-1", "failed")
@@ -241,8 +240,9 @@ def test_json_lines_carry_the_id_from_the_post_to_the_worker_to_the_end(tmp_path
         assert server.log().isascii()
 
 
-def test_json_lines_tell_each_attempt_with_the_id(tmp_path: Path) -> None:
-    attempts = {"SPORTIV_LOG_FORMAT": "json", "SPORTIV_MAX_ATTEMPTS": "2"}
+@WHERE_WORKERS_ARE_PROCESSES
+def test_json_lines_tell_each_attempt_with_the_id(tmp_path: Path, backend: Settings) -> None:
+    attempts = {"SPORTIV_LOG_FORMAT": "json", "SPORTIV_MAX_ATTEMPTS": "2", **backend}
     with running_server(tmp_path, configuration=FOR_TESTS, **attempts) as server:
         job_id = post(server, "leave", "r-2", value=3)
         server.result(job_id)

@@ -17,11 +17,11 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-from server import errors, job_routes, route, routes
+from server import errors, job_routes, route, routes, settings
 from server.endpoints import create_app
-from server.settings import Settings
 from server.stats import STATISTICS
 from server.wire import MAX_BODY
+from tests.support.backends import Settings
 from tests.support.servers import ROOT, RunningServer, running_server, wait_for
 
 CONFIGURATION = ROOT / "tests" / "support" / "schemathesis.toml"
@@ -36,15 +36,20 @@ STARTUP = {
 """Errors that no client reads, because the server does not start."""
 
 
+ROOMY = {
+    "SPORTIV_WORKERS": "1",
+    "SPORTIV_MAX_QUEUED": "1000000",
+    "SPORTIV_DURABILITY": "process",
+}
+"""A server that leaves a core to those who ask, and has room for all that they ask."""
+
+BRIEFLY = ("--phases", "examples,fuzzing,stateful", "--max-examples", "2", "--warnings", "off")
+"""What the backend has no part in need not be asked once for each."""
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server that leaves a core to those who ask, and has room for all that they ask."""
-    settings = {
-        "SPORTIV_WORKERS": "1",
-        "SPORTIV_MAX_QUEUED": "1000000",
-        "SPORTIV_DURABILITY": "process",
-    }
-    with running_server(tmp_path_factory.mktemp("openapi"), **settings) as running:
+    with running_server(tmp_path_factory.mktemp("openapi"), **ROOMY) as running:
         yield running
 
 
@@ -78,7 +83,7 @@ def test_the_document_has_exactly_the_addresses_that_the_server_has(document: An
     jobs = cast(Any, SimpleNamespace(catalogue=SimpleNamespace(statistics=STATISTICS)))
     served = {
         (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
-        for rule in create_app(jobs, Settings.read({})).url_map.iter_rules()
+        for rule in create_app(jobs, settings.Settings.read({})).url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
     described = {(path, method) for path, item in document["paths"].items() for method in item}
@@ -265,13 +270,16 @@ def failed_jobs(server: RunningServer) -> list[str]:
     return [name for name, state in jobs if state == "error"]
 
 
-def test_schemathesis_finds_nothing(server: RunningServer, tmp_path: Path) -> None:
-    nothing, said = schemathesis(server, tmp_path, address(server), "--exclude-path", SHUTDOWN)
-    assert nothing, said
-    assert server.get("/healthz") == {"status": "ok"}
-    wait_for(lambda: server.get("/api/num_jobs")["data"] == 0, "every job has ended", 120.0)
-    ended = [server.get(f"/api/get_results/{job_id}") for job_id in failed_jobs(server)]
-    assert {answer["reason"] for answer in ended} <= {"cancelled"}
+def test_schemathesis_finds_nothing(backend: Settings, tmp_path: Path) -> None:
+    how = () if backend["SPORTIV_BACKEND"] == "process" else BRIEFLY
+    with running_server(tmp_path / "server", **ROOMY, **backend) as server:
+        all_but = ("--exclude-path", SHUTDOWN)
+        nothing, said = schemathesis(server, tmp_path, address(server), *all_but, *how)
+        assert nothing, said
+        assert server.get("/healthz") == {"status": "ok"}
+        wait_for(lambda: server.get("/api/num_jobs")["data"] == 0, "every job has ended", 120.0)
+        ended = [server.get(f"/api/get_results/{job_id}") for job_id in failed_jobs(server)]
+        assert {answer["reason"] for answer in ended} <= {"cancelled"}
 
 
 def test_schemathesis_finds_nothing_in_a_shutdown(tmp_path: Path) -> None:

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.dask_cluster import settings_of
+from tests.support.backends import BACKENDS, settings_of
 from tests.support.oracle import Oracle
 from tests.support.servers import ROOT, RunningServer, running_server
 
-BACKENDS = ("process", "thread", "dask")
 SAMPLE = ROOT / "data" / "sample.csv.gz"
 REAL = ("cdc_brfss_2011_2021.csv.gz", "cdc_brfss_2011_2023.csv.gz")
 ABOUT_A_QUESTION = (
@@ -47,14 +46,14 @@ def table(case: str) -> Path:
 
 @pytest.fixture(scope="module")
 def server(
-    case: str, table: Path, tmp_path_factory: pytest.TempPathFactory
+    case: str,
+    table: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
 ) -> Iterator[RunningServer]:
+    settings = settings_of("process" if case in REAL else case.removeprefix("sample-"), request)
     folder = tmp_path_factory.mktemp("wire")
-    backend = "process" if case in REAL else case.removeprefix("sample-")
-    with (
-        settings_of(backend, folder) as settings,
-        running_server(folder, SPORTIV_DATA=str(table), **settings) as running,
-    ):
+    with running_server(folder, SPORTIV_DATA=str(table), **settings) as running:
         yield running
 
 

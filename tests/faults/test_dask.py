@@ -18,7 +18,7 @@ from server import dask_pool, dask_session
 from server.dask_pool import DaskPool
 from server.errors import StartError
 from server.table import Table
-from tests.support.dask_cluster import HASTY, DaskCluster, dask_cluster
+from tests.support.dask_cluster import HASTY, DaskCluster, dask_cluster, wait_for_workers
 from tests.support.pools import (
     CATALOGUE,
     Bench,
@@ -256,12 +256,6 @@ def test_a_start_without_a_scheduler_is_refused(
 # -- workers that do not fit --------------------------------------------------------------
 
 
-def wait_for_a_worker(cluster: DaskCluster) -> None:
-    """Wait until the scheduler knows of one, whether it fits or not."""
-    log = cluster.folder / "dask.log"
-    wait_for(lambda: "Register worker" in log.read_text(), "a worker is there")
-
-
 def version_1_of(package: str, folder: Path) -> str:
     """A PYTHONPATH with which a package says that it is of another version."""
     metadata = folder / "other" / f"{package}-1.0.dist-info" / "METADATA"
@@ -277,7 +271,7 @@ def test_a_start_with_none_but_workers_of_other_versions_is_refused(
     own: DaskCluster, tmp_path: Path
 ) -> None:
     own.start_worker(PYTHONPATH=version_1_of("numpy", tmp_path))
-    wait_for_a_worker(own)
+    wait_for_workers(own, 1)
     with pytest.raises(StartError, match=r"no worker can be used; tcp://.*numpy 1\.0 instead of"):
         pool_at(own, tmp_path).__enter__()
 
@@ -307,7 +301,7 @@ def test_a_start_with_a_scheduler_of_another_version_is_refused(tmp_path: Path) 
 def test_a_worker_that_lacks_the_statistics_is_told_of(
     cluster: DaskCluster, tmp_path: Path
 ) -> None:
-    wait_for_a_worker(cluster)
+    wait_for_workers(cluster, 1)
     with pytest.raises(StartError, match="No module named 'nowhere'"):
         pool_at(cluster, tmp_path, catalogue="nowhere").__enter__()
 

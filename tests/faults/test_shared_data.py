@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.backends import WHERE_WORKERS_ARE_PROCESSES, Settings
 from tests.support.servers import FOR_TESTS, running_server, wait_for
 
 MIB = 2**20
@@ -62,15 +63,16 @@ def test_a_table_larger_than_the_memory_is_an_error_before_it_is_written(
     assert "MiB are available" in printed
 
 
-@pytest.mark.parametrize("statistic", ["write_column", "unlock_column", "overwrite_memory"])
+@WHERE_WORKERS_ARE_PROCESSES
 def test_a_worker_that_writes_to_a_column_fails_its_own_job_and_changes_nothing(
-    tmp_path: Path, statistic: str
+    tmp_path: Path, backend: Settings
 ) -> None:
-    settings = {"SPORTIV_MAX_ATTEMPTS": "1"}
+    settings = {"SPORTIV_MAX_ATTEMPTS": "1", **backend}
     with running_server(tmp_path, configuration=FOR_TESTS, **settings) as server:
         before = server.data("value_sum")
-        assert server.result(server.submit(statistic))["status"] == "error"
-        wait_for(lambda: len(server.worker_pids()) == 2, "the pool is whole")
+        for statistic in ("write_column", "unlock_column", "overwrite_memory"):
+            server.wait_until_whole()
+            assert server.result(server.submit(statistic))["status"] == "error"
         assert server.data("value_sum") == before
 
 

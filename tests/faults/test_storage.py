@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from server.result_store import checksum
+from tests.support.backends import Settings
 from tests.support.disks import Disk, small_disk
 from tests.support.servers import FOR_TESTS, RunningServer, running_server, wait_for
 
@@ -338,8 +339,10 @@ def answered(server: RunningServer, question: str = OBESITY) -> tuple[int, bytes
     return job_id, server.ask("GET", f"/api/get_results/{job_id}").content
 
 
-def test_damaged_results_are_set_aside_at_the_start_and_computed_again(tmp_path: Path) -> None:
-    with running_server(tmp_path) as server:
+def test_damaged_results_are_set_aside_at_the_start_and_computed_again(
+    tmp_path: Path, backend: Settings
+) -> None:
+    with running_server(tmp_path, **backend) as server:
         answers = {name: answered(server) for name in DAMAGE}
         whole, content = answered(server)
         assert server.stop() == 0
@@ -349,7 +352,7 @@ def test_damaged_results_are_set_aside_at_the_start_and_computed_again(tmp_path:
         (server.results / foreign).write_text("somebody's own")
     (server.results / ".ledger" / "result.tmp").write_text("half a res")
     untouched = place(server.results, whole).stat().st_mtime_ns
-    with running_server(tmp_path) as server:
+    with running_server(tmp_path, **backend) as server:
         for name, (job_id, before) in answers.items():
             path = place(server.results, job_id)
             wait_for(lambda path=path: is_plain(path), f"{name}: in place again, without asking")
@@ -369,20 +372,25 @@ def is_plain(path: Path) -> bool:
     return path.is_file() and not path.is_symlink() and path.stat().st_size > 100
 
 
+@pytest.fixture(scope="module")
+def running(backend: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with running_server(tmp_path_factory.mktemp("damaged"), **backend) as server:
+        yield server
+
+
 @pytest.mark.parametrize("name", [name for name in DAMAGE if name != "a dangling link"])
 def test_a_damaged_result_is_never_read_and_is_computed_again_under_the_running_server(
-    tmp_path: Path, name: str
+    running: RunningServer, name: str
 ) -> None:
-    with running_server(tmp_path) as server:
-        job_id, before = answered(server)
-        wait_for(lambda: ended_on_record(server, job_id), "the end is recorded")
-        DAMAGE[name](place(server.results, job_id))
-        answer = server.ask("GET", f"/api/get_results/{job_id}")
-        assert answer.status == 200
-        assert answer.json == {"status": "running"} or answer.content == before
-        server.result(job_id)
-        assert server.ask("GET", f"/api/get_results/{job_id}").content == before
-        assert server.get("/api/num_jobs")["data"] == 0
+    job_id, before = answered(running)
+    wait_for(lambda: ended_on_record(running, job_id), "the end is recorded")
+    DAMAGE[name](place(running.results, job_id))
+    answer = running.ask("GET", f"/api/get_results/{job_id}")
+    assert answer.status == 200
+    assert answer.json == {"status": "running"} or answer.content == before
+    running.result(job_id)
+    assert running.ask("GET", f"/api/get_results/{job_id}").content == before
+    assert running.get("/api/num_jobs")["data"] == 0
 
 
 def ended_on_record(server: RunningServer, job_id: int) -> bool:

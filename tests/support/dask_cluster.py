@@ -1,12 +1,9 @@
-"""Dask clusters for tests: as those of the benchmarks, and how a server finds one."""
-
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+"""Dask clusters for tests: as those of the benchmarks, and when their workers are there."""
 
 from benchmarks.dask_cluster import DaskCluster, dask_cluster
+from tests.support.servers import wait_for
 
-__all__ = ["HASTY", "DaskCluster", "dask_cluster", "settings_of"]
+__all__ = ["HASTY", "DaskCluster", "dask_cluster", "wait_for_workers"]
 
 HASTY = {
     "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "12s",
@@ -15,11 +12,7 @@ HASTY = {
 """Configuration with which silence is noticed sooner than by itself."""
 
 
-@contextmanager
-def settings_of(backend: str, folder: Path) -> Iterator[dict[str, str]]:
-    """The settings of a server with this backend; a cluster of two workers where it needs one."""
-    if backend != "dask":
-        yield {"SPORTIV_BACKEND": backend}
-        return
-    with dask_cluster(folder / "dask") as cluster:
-        yield cluster.settings
+def wait_for_workers(cluster: DaskCluster, count: int) -> None:
+    """Wait until the scheduler has heard of so many workers, whether they fit or not."""
+    log = cluster.folder / "dask.log"
+    wait_for(lambda: log.read_text().count("Register worker") >= count, "the workers are there")

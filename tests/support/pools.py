@@ -36,12 +36,11 @@ from server.process_pool import ProcessPool
 from server.shared_data import SharedRegion, write_table
 from server.table import Names, Table, group_tree
 from server.thread_pool import ThreadPool
+from tests.support.backends import shared_clusters
 from tests.support.dask_cluster import DaskCluster, dask_cluster
 from tests.support.statistics import STATISTICS
 
 CATALOGUE = "tests.support.statistics"
-
-BACKENDS = ("process", "thread", "dask")
 
 DEADLINE = 30.0
 """Seconds after which a test gives up waiting; nothing here takes that long unless it hangs."""
@@ -166,7 +165,7 @@ def unread_bytes() -> int:
 def nothing_left_behind() -> Iterator[None]:
     """After the test no process, thread or descriptor is left that was not there before.
 
-    A Dask cluster that the module has is nobody's to count, nor are the connections that its
+    A Dask cluster that all tests share is nobody's to count, nor are the connections that its
     client keeps for the next call.
 
     A pool that outlasts the test has as many workers as before, not the same ones. Orphans
@@ -202,7 +201,7 @@ def _threads() -> set[threading.Thread]:
 
 def _living_families() -> dict[int, set[int]]:
     families = _families(os.getpid())
-    for cluster in _shared_cluster:
+    for cluster in shared_clusters:
         for process in cluster.started:
             for pid in (process.pid, *descendants(process.pid)):
                 families.pop(pid, None)
@@ -221,7 +220,7 @@ def _strays(before: dict[int, set[int]]) -> set[int]:
 
 def _kinds_of_files() -> Counter[str]:
     links = open_files().values()
-    kept = {link for cluster in _shared_cluster for link in _connections_to(cluster.port)}
+    kept = {link for cluster in shared_clusters for link in _connections_to(cluster.port)}
     return Counter(link.partition(":")[0] for link in links if link not in kept)
 
 
@@ -485,24 +484,18 @@ def moody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Moody:
     return moody
 
 
-_shared_cluster: list[DaskCluster] = []
-
-
 @pytest.fixture(scope="module", autouse=True)
-def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
+def shared_cluster(dask_workers: DaskCluster) -> DaskCluster:
     """Two Dask workers, which every pool of two in the module has in turn; applied as above."""
-    with dask_cluster(tmp_path_factory.mktemp("dask")) as cluster:
-        _shared_cluster.append(cluster)
-        with opened_pool(cluster.folder, "dask") as bench:  # what Dask starts but once, is there
-            bench.answer("echo")
-        yield cluster
-        _shared_cluster.remove(cluster)
+    with opened_pool(dask_workers.folder, "dask") as bench:  # what Dask starts but once, is there
+        bench.answer("echo")
+    return dask_workers
 
 
 @contextlib.contextmanager
 def _cluster_of(folder: Path, workers: int) -> Iterator[DaskCluster]:
-    if workers == 2 and _shared_cluster:
-        yield _shared_cluster[0]
+    if workers == 2 and shared_clusters:
+        yield shared_clusters[0]
     else:
         with dask_cluster(folder / "dask", workers) as cluster:
             yield cluster

@@ -153,6 +153,15 @@ class RunningServer:
         """The process ids of the workers that compute."""
         return [each["pid"] for each in self.get("/api/pool")["data"]["workers"]]
 
+    def wait_until_whole(self, workers: int = 2) -> None:
+        """Wait until so many workers are ready: another in the place of one may take a second."""
+
+        def whole() -> bool:
+            there = self.get("/api/pool")["data"]["workers"]
+            return sum(each["state"] in ("idle", "busy") for each in there) == workers
+
+        wait_for(whole, f"{workers} workers are ready")
+
     # -- the process ------------------------------------------------------------------
 
     def wait_until_serving(self) -> None:
