@@ -83,6 +83,7 @@ class Session:
         self._client = client
         self._events = events
         self._name = place.name
+        self._resource = place.wanted.resource
         self._hears = asyncio.Event()
         self._following: dict[int, asyncio.Task[None]] = {}
 
@@ -101,6 +102,7 @@ class Session:
         would be missed.
         """
         self._client.subscribe_topic("all", self._on_event)
+        self._client.subscribe_topic(self._resource, self._on_withdrawal)
         self._client.subscribe_topic(self._name, self._on_word)
         while not self._hears.is_set():
             await self._client.log_event(self._name, None)
@@ -169,6 +171,9 @@ class Session:
             if answer:
                 self._events.answered(ticket, answer)
                 self.recall(ticket)
+
+    def _on_withdrawal(self, event: tuple[float, str]) -> None:
+        self.staff.withdrawn(event[1])
 
     def _on_event(self, event: tuple[float, Any]) -> None:
         match event[1]:

@@ -24,6 +24,9 @@ PIECE = 4 << 20
 ANSWER_SECONDS = 60.0
 """How long a worker may take for one answer about itself or its columns."""
 
+AGAIN_SECONDS = 5.0
+"""How soon a worker is asked again that has let our columns go for those of others."""
+
 KILL_SECONDS = 2.0
 """How long whoever has started a worker may take to end it; then it is only cast out."""
 
@@ -84,6 +87,14 @@ class DaskStaff:
         member = self.members[address] = Member(address)
         return _begin(self._make_ready(member), self._preparing)
 
+    def withdrawn(self, address: str) -> None:
+        """A worker does not offer to compute for us any more; it is asked again in a while."""
+        member = self.members.get(address)
+        if member is not None and member.presence is not None:
+            log.warning("Dask worker %s has let the columns go for other servers'", address)
+            member.presence = None
+            _begin(self._make_ready(member, AGAIN_SECONDS), self._preparing)
+
     def left(self, address: str) -> Member | None:
         """A worker is gone; who that was, None where it was not known."""
         return self.members.pop(address, None)
@@ -104,8 +115,9 @@ class DaskStaff:
 
     # -- making a worker ready --------------------------------------------------------
 
-    async def _make_ready(self, member: Member) -> None:
+    async def _make_ready(self, member: Member, after: float = 0.0) -> None:
         """Until the worker is ready, cannot be used, or is gone."""
+        await asyncio.sleep(after)
         pause = _FIRST_PAUSE
         while self.members.get(member.address) is member:
             try:

@@ -9,6 +9,7 @@ import faulthandler
 import hashlib
 import os
 import platform
+import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -95,10 +96,11 @@ class NotHere(Exception):
     """The worker does not have the columns that a task is about."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Held:
     table: Table
     statistics: Mapping[str, Statistic]
+    used: float  # when the last task came that is about it
 
 
 _held: dict[str, _Held] = {}  # by the resource; lives as long as the worker's process
@@ -152,7 +154,7 @@ async def prepare(wanted: Wanted, dask_worker: Worker) -> Presence:
             return Presence(*about, lacks=store.identity())
         await _let_go(dask_worker)
         keep_freed()  # a nanny has its worker give back each freed page at once
-        _held[wanted.resource] = _Held(table, statistics)
+        _held[wanted.resource] = _Held(table, statistics, time.monotonic())
     if dask_worker.state.total_resources.get(wanted.resource) != threads:
         await dask_worker.set_resources(**{wanted.resource: threads})
         # The scheduler looks for work that nobody could do when a worker comes, and this one
@@ -163,11 +165,15 @@ async def prepare(wanted: Wanted, dask_worker: Worker) -> Presence:
 
 
 async def _let_go(worker: Worker) -> None:
-    """Make room for one more table: the one that came first is offered no longer."""
+    """Make room for one more table: what was of no use for longest is offered no longer.
+
+    Its servers are told by the topic of its name.
+    """
     while len(_held) >= MOST:
-        oldest = next(iter(_held))
+        oldest = min(_held, key=lambda resource: _held[resource].used)
         await worker.set_resources(**{oldest: 0})
         _held.pop(oldest, None)
+        worker.log_event(oldest, worker.address)
 
 
 async def begin_columns(wanted: Wanted, size: int) -> str:
@@ -207,6 +213,7 @@ def run_errand(packed: bytes) -> bytes | Failed | None:
     held = _held.get(errand.resource)
     if held is None:
         raise NotHere(errand.resource)
+    held.used = time.monotonic()
     with _alarm(errand.seconds + GRACE, alone=worker.state.nthreads == 1):
         answer = _computed(held, errand.task)
     told = b"" if isinstance(answer, Failed) or len(answer) > LONGEST_TOLD else answer

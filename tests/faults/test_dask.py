@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from server import dask_pool, dask_session
+from server import dask_pool, dask_session, dask_staff
+from server.dask_columns import MOST
 from server.dask_pool import DaskPool
 from server.errors import StartError
 from server.table import Table
@@ -33,6 +34,7 @@ from tests.support.pools import (
 from tests.support.servers import FOR_TESTS, ROOT, running_server, wait_for
 
 SENT = "sending the columns"
+GONE = "has let the columns go"
 
 
 @pytest.fixture(scope="module")
@@ -203,6 +205,28 @@ def test_two_servers_with_different_tables_never_mix_them(
         for bench, job in jobs:
             sums.setdefault(bench is one, set()).add(decoded(bench.heard.wait_for(job)))
     assert sums == {True: {small_table().value.sum()}, False: {small_table(3).value.sum()}}
+
+
+def test_a_worker_that_has_too_many_tables_lets_go_of_one_and_takes_it_again_when_asked(
+    own: DaskCluster,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A table in use stays; one that is not goes first, and its server's tasks end all the same."""
+    monkeypatch.setattr(dask_staff, "AGAIN_SECONDS", 0.2)
+    own.start_worker()
+    with pool_at(own, tmp_path) as bench:
+        for repeats in range(2, MOST + 3):
+            assert bench.answer("value_sum") == small_table().value.sum()
+            with pool_at(own, tmp_path, table=small_table(repeats)) as other:
+                assert other.answer("value_sum") == small_table(repeats).value.sum()
+        assert GONE not in caplog.text
+        for repeats in range(MOST + 3, 2 * MOST + 3):
+            with pool_at(own, tmp_path, table=small_table(repeats)) as other:
+                assert other.answer("value_sum") == small_table(repeats).value.sum()
+        wait_until(lambda: GONE in caplog.text)
+        assert bench.answer("value_sum") == small_table().value.sum()
 
 
 def test_workers_of_a_host_map_the_same_pages_and_cannot_write_to_them(bench: Bench) -> None:
