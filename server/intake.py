@@ -80,9 +80,8 @@ class Intake:
             raise KeyReused(
                 f"the Idempotency-Key came with another request before: job {earlier.id}"
             )
-        if earlier.batch is None:
-            return [earlier.id]
-        return [job_id for job_id, _ in self._ledger.of_batch(earlier.batch)]
+        first = earlier.id if earlier.batch is None else earlier.batch
+        return range(first, first + len(submissions))
 
     def accept_each(self, wanted: Sequence[tuple[Submission, str]]) -> Sequence[int]:
         """Accept jobs of several clients as `accept` does, all or none, at the cost of one.

@@ -234,6 +234,20 @@ def test_a_batch_may_have_a_key(server: RunningServer) -> None:
     assert post(server, "batch", body, Idempotency_Key="batch-1").status == 422
 
 
+def test_a_key_gives_the_whole_batch_again_also_where_only_some_of_it_is_kept(
+    tmp_path: Path,
+) -> None:
+    body = {"jobs": [{"statistic": "echo", "value": number} for number in range(3)]}
+    with running_server(tmp_path, configuration=FOR_TESTS, SPORTIV_MAX_RESULTS="1") as server:
+        first = post(server, "batch", body, Idempotency_Key="batch")
+        wait_for(lambda: known_jobs(server) == 1, "the others are let go")
+        again = post(server, "batch", body, Idempotency_Key="batch")
+        assert again.json == first.json
+        address = again.headers["location"]
+        assert address == first.headers["location"]
+        assert server.get(address)["data"] == [{"job_id_3": "done"}]
+
+
 @pytest.mark.parametrize("batch", ["999999", "0", "x", "../1"])
 def test_an_unknown_batch_is_404(server: RunningServer, batch: str) -> None:
     assert server.ask("GET", f"/api/batch/{batch}").status == 404
