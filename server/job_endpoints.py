@@ -16,6 +16,7 @@ from server.errors import (
     BodyTooLarge,
     LengthRequired,
     ShuttingDown,
+    StorageError,
     UnknownJob,
     UnsupportedMedia,
 )
@@ -32,6 +33,7 @@ from server.http_input import (
 from server.job_state import JobState
 from server.jobs import Jobs
 from server.replies import done, reply
+from server.result_store import RUNNING
 from server.stats.statistic import JobRequest, Json, Statistic
 from server.wire import MAX_BODY, RETRY_AFTER
 
@@ -84,11 +86,23 @@ def _submit(jobs: Jobs, statistic: Statistic) -> Response:
     g.job_id = job_id
     location = {"Location": f"/api/get_results/{job_id}"}
     wait = preferred_wait(request.headers.get("Prefer"))
-    if wait and jobs.wait(job_id, wait):
+    if wait and jobs.wait(job_id, wait) and (content := _result_now(jobs, job_id)):
         applied = {"Preference-Applied": f"wait={wait:g}"}
-        return reply(jobs.result(job_id), headers=location | applied)
+        return reply(content, headers=location | applied)
     accepted = {"job_id": job_id, "status": "running"}
     return reply(accepted, HTTPStatus.ACCEPTED, location | {"Retry-After": RETRY_AFTER})
+
+
+def _result_now(jobs: Jobs, job_id: int) -> bytes | None:
+    """How the job has ended; None where its result is gone or damaged: who reads it is told.
+
+    The job is accepted all the same, so that the answer to its request must not be an error.
+    """
+    try:
+        content = jobs.result(job_id)
+    except (UnknownJob, StorageError):
+        return None
+    return None if content == RUNNING else content
 
 
 def _submit_batch(jobs: Jobs) -> Response:

@@ -1,7 +1,7 @@
 """Jobs as resources: waiting for them, keys, batches, lists, and answers given again."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,26 @@ def test_a_job_that_fails_while_a_client_waits_is_told_as_any_other(server: Runn
     assert answer.status == 200
     assert answer.json["status"] == "error"
     assert "exit code 3" in answer.json["reason"]
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"torn"), Path.unlink])
+def test_a_job_whose_result_is_gone_or_damaged_is_accepted_for_who_waits_too(
+    tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    with running_server(tmp_path, configuration=FOR_TESTS) as server:
+        job_id = post(server, "echo", {"value": 7}, Idempotency_Key="k").json["job_id"]
+        server.result(job_id)
+        wait_for(lambda: ended(server, job_id), "the end is on record")
+        damage(server.results / f"job_id_{job_id}.json")
+        answer = post(server, "echo", {"value": 7}, Idempotency_Key="k", Prefer=f"wait={LONG}")
+        assert answer.status == 202
+        assert answer.json == {"job_id": job_id, "status": "running"}
+        assert "preference-applied" not in answer.headers
+
+
+def ended(server: RunningServer, job_id: int) -> bool:
+    """Whether the job is out of memory: what is known of it says nothing of its parts."""
+    return "parts" not in server.get(f"/api/jobs/{job_id}")["data"]
 
 
 def test_who_waits_for_a_result_has_it_as_soon_as_the_job_ends(
