@@ -300,8 +300,10 @@ class Jobs:
         if refused := self._writer.refused:
             return f"{refused} results cannot be written"
         try:
-            self._ledger.check_in_place()
+            self._ledger.check_writable()
             self._store.check_writable()
+        except StorageError as error:
+            return str(error)
         except OSError as error:
             return f"the results folder cannot be written to: {error}"
         return None

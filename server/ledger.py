@@ -29,6 +29,9 @@ from server.settings import Durability
 ROOM = 512 * 1024
 """Bytes that are held back on the disk, so that the end of a job can be recorded on a full one."""
 
+LOCKED_SECONDS = 0.2
+"""How long another program that holds the file is waited for; so long all who record wait too."""
+
 _NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)
 
 
@@ -80,6 +83,7 @@ class Ledger(LedgerReader):
             self._bring_up_to_date()
             self._files = self._identities()
             self._last_id = self._greatest_id()
+            self._writer.execute(f"PRAGMA busy_timeout = {1000 * LOCKED_SECONDS:.0f}")
             self._reader = opened.enter_context(closing(self._connect()))
             self._reserve = opened.enter_context(Reserve(self._path.with_suffix(".reserve"), ROOM))
             self._open = opened.pop_all()
@@ -211,6 +215,13 @@ class Ledger(LedgerReader):
                 " WHERE ended_at IS NOT NULL AND id IN (SELECT value FROM json_each(?))",
                 [msgspec.json.encode(job_ids).decode()],
             )
+
+    def check_writable(self) -> None:
+        """StorageError where nothing can be recorded now; found out by trying."""
+        with as_storage_error("the ledger cannot be written to"), self._commit_lock:
+            self.check_in_place()
+            self._writer.execute("BEGIN IMMEDIATE")
+            self._writer.execute("ROLLBACK")
 
     def check_in_place(self) -> None:
         """OSError where a file has been removed: SQLite would go on writing to what is gone."""

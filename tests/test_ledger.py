@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+import server.ledger
 from server.errors import StorageError
 from server.job_state import JobState
 from server.ledger import Ledger
@@ -31,7 +32,9 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def ledger(path: Path) -> Iterator[Ledger]:
+def ledger(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
+    """One that waits for whoever holds its file as long as any test may take."""
+    monkeypatch.setattr(server.ledger, "LOCKED_SECONDS", DEADLINE)
     with Ledger(path, Durability.PROCESS) as ledger:
         yield ledger
 
@@ -453,6 +456,21 @@ def test_another_program_that_holds_the_file_is_waited_for_and_readers_do_not_wa
         assert not accepting.done()
         other.execute("COMMIT")
         assert accepting.result(DEADLINE) == 1
+
+
+def test_a_file_that_another_program_holds_for_long_refuses_and_later_takes_again(
+    path: Path,
+) -> None:
+    with Ledger(path, Durability.PROCESS) as ledger, by_hand(path) as other:
+        ledger.check_writable()
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageError, match=r"the job cannot be recorded: .* locked"):
+            accept(ledger)
+        with pytest.raises(StorageError, match=r"the ledger cannot be written to: .* locked"):
+            ledger.check_writable()
+        other.execute("COMMIT")
+        ledger.check_writable()
+        assert accept(ledger) == 1
 
 
 # -- old jobs, and those that begin again -----------------------------------------------

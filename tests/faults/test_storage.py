@@ -215,6 +215,30 @@ def test_a_ledger_that_has_lost_a_file_takes_no_more_jobs(tmp_path: Path, name: 
         assert server.ask("GET", "/healthz").status == 503
 
 
+def test_a_ledger_that_another_program_holds_is_said_to_be_and_later_taken_again(
+    tmp_path: Path,
+) -> None:
+    with (
+        running_server(tmp_path, configuration=FOR_TESTS) as server,
+        closing(sqlite3.connect(ledger_of(server), isolation_level=None)) as other,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        for way in ({}, {"Idempotency-Key": "the-long-way"}):
+            refused = server.ask("POST", "/api/echo", {"value": 1}, way)
+            assert refused.status == 503
+            assert "locked" in refused.json["reason"]
+        health = server.ask("GET", "/healthz")
+        assert health.status == 503
+        assert "locked" in health.json["reason"]
+        other.execute("COMMIT")
+        assert server.get("/healthz") == OK
+        assert server.submit("echo", value=1) == 1, "the refused jobs have used no id"
+
+
+def ledger_of(server: RunningServer) -> Path:
+    return results_of(server) / ".ledger/ledger.sqlite3"
+
+
 def test_a_ledger_with_a_damaged_page_stops_the_start(tmp_path: Path) -> None:
     with running_server(tmp_path, configuration=FOR_TESTS) as server:
         for value in range(300):
