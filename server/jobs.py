@@ -45,6 +45,9 @@ from server.submission import Submission
 CLOSE_SECONDS = 5.0
 """How long workers have to leave after the last job of a drained server."""
 
+RECORD_SECONDS = 5.0
+"""How long a client that cancels a job waits until its end is on record."""
+
 log = logging.getLogger("sportiv.jobs")
 
 
@@ -147,7 +150,8 @@ class Jobs:
     def cancel(self, job_id: int) -> None:
         """End the job as cancelled, whether it waits or runs; returns when it has ended.
 
-        UnknownJob where there is no such job, AlreadyEnded where it ended before.
+        UnknownJob where there is no such job, AlreadyEnded where it ended before, StorageError
+        where its end cannot be recorded for now: after a crash it would run once more.
         """
         job = self.live.get(job_id)
         if job is None and self._ledger.record(job_id) is None:
@@ -155,7 +159,8 @@ class Jobs:
         if job is None:
             raise AlreadyEnded(f"job {job_id} has ended already")
         cancelled = self.live.cancel(job)
-        self.live.wait(job, CLOSE_SECONDS)
+        if not self.live.wait(job, RECORD_SECONDS):
+            raise StorageError(f"the end of job {job_id} cannot be recorded yet")
         if not cancelled:
             raise AlreadyEnded(f"job {job_id} has ended already")
 

@@ -7,10 +7,11 @@ files and threads; a plain model of what was promised goes along.
 
 import json
 import shutil
+import sqlite3
 import tempfile
 import threading
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,19 @@ from hypothesis.stateful import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
+import server.jobs
 from server import end_recorder, housekeeper
-from server.errors import AlreadyEnded, BadRequest, QueueFull, ShuttingDown, UnknownJob
+from server.errors import (
+    AlreadyEnded,
+    BadRequest,
+    QueueFull,
+    ShuttingDown,
+    StorageError,
+    UnknownJob,
+)
 from server.job_state import JobState
 from server.jobs import Jobs
+from server.runtime import PRIVATE
 from server.stats.statistic import Json, Statistic
 from server.table import Table
 from tests.support.pools import wait_until
@@ -314,6 +324,29 @@ def test_a_job_that_was_read_as_done_is_listed_so(tmp_path: Path) -> None:
         for looker in lookers:
             looker.join()
         assert wrong == []
+
+
+def test_a_cancelled_job_is_not_said_to_be_before_that_is_on_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a crash it would run once more, and might end well."""
+    monkeypatch.setattr(server.jobs, "RECORD_SECONDS", 0.1)
+    with (
+        service(tmp_path, STATISTICS, durability="process") as served,
+        closing(sqlite3.connect(tmp_path / PRIVATE / "ledger.sqlite3")) as other,
+    ):
+        name = str(tmp_path)
+        job_id = served.submit(STATISTICS["one"], Anything(path=name))
+        other.execute("BEGIN IMMEDIATE")
+        for _ in range(2):
+            with pytest.raises(StorageError, match="cannot be recorded"):
+                served.cancel(job_id)
+            assert not dict(served.states())[job_id].final
+        other.rollback()
+        wait_until(lambda: dict(served.states())[job_id] is JobState.CANCELLED)
+        with pytest.raises(AlreadyEnded):
+            served.cancel(job_id)
+        GATES.decide(name, "pass")
 
 
 @pytest.fixture
