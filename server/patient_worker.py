@@ -12,6 +12,7 @@ close cost a connection and some memory, for a bounded time, but never a thread.
 """
 
 import contextlib
+import errno
 import logging
 import math
 import selectors
@@ -46,6 +47,10 @@ LOOK_SECONDS = 0.5
 MOST_UNSENT = 64 * 2**20
 """How many bytes of answers may wait for slow clients, all together."""
 
+NO_ROOM_SECONDS = 0.05
+"""How long to pause where the system has no room for a connection, and none can be closed."""
+
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _CHUNK = 64 * 1024
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 log = logging.getLogger("sportiv.http")
@@ -76,6 +81,13 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             client_socket, client = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            log.error("a connection has to wait: %s", error)
+            if not self._make_room():
+                time.sleep(NO_ROOM_SECONDS)
+            return
         conn = Connection(client_socket, client, listener.getsockname())
         self._connections.add(conn)
         self.nr_conns = len(self._connections)
@@ -83,11 +95,12 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             self._make_room()
         self._wait(conn, selectors.EVENT_READ, self._receive, self.receive_seconds)
 
-    def _make_room(self) -> None:
+    def _make_room(self) -> bool:
         """Close the connection that would be closed first, of those that wait for their client."""
         waiting = [each for each in self._connections if each.deadline < math.inf]
         if waiting:
             self._close(min(waiting, key=lambda each: each.deadline))
+        return bool(waiting)
 
     def _wait(
         self,

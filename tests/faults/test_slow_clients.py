@@ -1,6 +1,7 @@
 """Clients that are slow, silent or never close, fifty of each kind at once."""
 
 import json
+import resource
 import socket
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 
 from server.connection import body_length
 from tests.support.raw_http import connect, push, read_all, statuses
-from tests.support.servers import RunningServer, running_server, wait_for
+from tests.support.servers import RunningServer, running_server, serving_pid, wait_for
 
 pytestmark = pytest.mark.alone
 
@@ -102,6 +103,20 @@ def test_more_silent_clients_than_connections_keep_nobody_out(tmp_path: Path) ->
             for _ in range(AT_ONCE):
                 stack.enter_context(connect(crowded))
             assert health_seconds(crowded) < SECONDS
+
+
+def test_a_server_without_descriptors_for_more_clients_goes_on(tmp_path: Path) -> None:
+    with running_server(tmp_path) as crowded, ExitStack() as stack:
+        serving = serving_pid(crowded)
+        few = sum(1 for _ in Path(f"/proc/{serving}/fd").iterdir()) + 5
+        resource.prlimit(serving, resource.RLIMIT_NOFILE, (few, few))
+        for _ in range(AT_ONCE):
+            stack.enter_context(connect(crowded))
+        assert len(crowded.questions()) > 0
+        wait_for(lambda: "a connection has to wait" in crowded.log(), "it was told")
+        stack.close()
+        wait_for(lambda: crowded.ask("GET", "/healthz").status == 200, "the server is well")
+        assert serving_pid(crowded) == serving
 
 
 def test_jobs_go_on_beside_slow_clients(server: RunningServer) -> None:
