@@ -26,7 +26,7 @@ from server.job_state import JobState
 from server.job_view import batch_of, computed_now, described, history, listed, running_content
 from server.ledger import Ledger
 from server.ledger_schema import JobRecord
-from server.live_jobs import LiveJobs, error_content
+from server.live_jobs import Job, LiveJobs, error_content
 from server.metrics import Figures, Metrics
 from server.pool import Pool
 from server.result_store import (
@@ -153,9 +153,7 @@ class Jobs:
         UnknownJob where there is no such job, AlreadyEnded where it ended before, StorageError
         where its end cannot be recorded for now: after a crash it would run once more.
         """
-        job = self.live.get(job_id)
-        if job is None and self._ledger.record(job_id) is None:
-            raise UnknownJob
+        job = self.live.get(job_id) or self._coming(job_id)
         if job is None:
             raise AlreadyEnded(f"job {job_id} has ended already")
         cancelled = self.live.cancel(job)
@@ -163,6 +161,13 @@ class Jobs:
             raise StorageError(f"the end of job {job_id} cannot be recorded yet")
         if not cancelled:
             raise AlreadyEnded(f"job {job_id} has ended already")
+
+    def _coming(self, job_id: int) -> Job | None:
+        """A job that is on record and not in memory yet; None where it has ended."""
+        record = self._ledger.record(job_id)
+        if record is None:
+            raise UnknownJob
+        return None if record.state.final else self.live.coming(job_id, RECORD_SECONDS)
 
     def result(self, job_id: int, longest: int = LONGEST_RESULT) -> bytes:
         """What the job's file holds, or what it would while the job has not ended.

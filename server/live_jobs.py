@@ -82,6 +82,7 @@ class LiveJobs:
         self._observe = observe
         self._jobs: dict[int, Job] = {}  # single operations on it are atomic
         self._lock = threading.Lock()  # guards every job's `gathering`, `state` and `ending`
+        self._awaited: dict[int, threading.Event] = {}  # set when the job has come
         self._pool: Pool
         self._writer: ResultWriter
         self._recorder: EndRecorder
@@ -92,6 +93,15 @@ class LiveJobs:
 
     def get(self, job_id: int) -> Job | None:
         """The job, where it has not ended or the ledger has not heard of its end."""
+        return self._jobs.get(job_id)
+
+    def coming(self, job_id: int, seconds: float) -> Job | None:
+        """A job that the ledger has and that was not here: as soon as it is, within `seconds`."""
+        came = self._awaited.setdefault(job_id, threading.Event())
+        if job_id in self._jobs:  # it came before it could see that somebody waits
+            came.set()
+        came.wait(seconds)
+        self._awaited.pop(job_id, None)
         return self._jobs.get(job_id)
 
     def __iter__(self) -> Iterator[Job]:
@@ -146,6 +156,8 @@ class LiveJobs:
     def _track(self, job: Job) -> None:
         self.locks.add(job.id)
         self._jobs[job.id] = job
+        if self._awaited and (came := self._awaited.get(job.id)):
+            came.set()
         self._writer.expect(job.id)
         self._observe(job, JobState.QUEUED, job.accepted_at)
 

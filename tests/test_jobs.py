@@ -11,6 +11,7 @@ import sqlite3
 import tempfile
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -346,6 +347,27 @@ def test_a_cancelled_job_is_not_said_to_be_before_that_is_on_record(
         wait_until(lambda: dict(served.states())[job_id] is JobState.CANCELLED)
         with pytest.raises(AlreadyEnded):
             served.cancel(job_id)
+        GATES.decide(name, "pass")
+
+
+def test_a_job_can_be_cancelled_as_soon_as_it_is_on_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another client may find it in the list before the one that has sent it is answered."""
+    with service(tmp_path, STATISTICS) as served, ThreadPoolExecutor() as threads:
+        live, name = served.live, str(tmp_path)
+        run, may_run = live.run, threading.Event()
+        monkeypatch.setattr(live, "run", lambda job: may_run.wait(DEADLINE) and run(job))
+        submitting = threads.submit(served.submit, STATISTICS["one"], Anything(path=name))
+        wait_until(lambda: served.states() == [(1, JobState.QUEUED)])
+        cancelling = [threads.submit(served.cancel, 1) for _ in range(2)]
+        wait_until(lambda: live._awaited)
+        may_run.set()
+        assert submitting.result(DEADLINE) == 1
+        told = [each.exception(DEADLINE) for each in cancelling]
+        assert sorted(map(type, told), key=str) == [type(None), AlreadyEnded]
+        assert served.states() == [(1, JobState.CANCELLED)]
+        assert not live._awaited
         GATES.decide(name, "pass")
 
 
