@@ -248,7 +248,8 @@ class Jobs:
 
     def describe(self, job_id: int) -> dict[str, Json]:
         """Everything that is known of a job; UnknownJob where there is none."""
-        record, job = self._ledger.record(job_id), self.live.get(job_id)
+        # First what lives: a job that ends meanwhile is in the ledger by then.
+        job, record = self.live.get(job_id), self._ledger.record(job_id)
         if record is None:
             raise UnknownJob
         return described(record, job)

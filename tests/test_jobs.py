@@ -43,6 +43,7 @@ from server.errors import (
 )
 from server.job_state import JobState
 from server.jobs import Jobs
+from server.ledger_schema import JobRecord
 from server.runtime import PRIVATE
 from server.stats.statistic import Json, Statistic
 from server.table import Table
@@ -325,6 +326,29 @@ def test_a_job_that_was_read_as_done_is_listed_so(tmp_path: Path) -> None:
         for looker in lookers:
             looker.join()
         assert wrong == []
+
+
+def test_a_job_that_was_read_as_done_is_described_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where memory forgets it between the two looks that this takes."""
+    with service(tmp_path, ALWAYS) as served:
+        ledger, may_be_recorded = served._ledger, threading.Event()
+        end, record = ledger.end, ledger.record
+
+        def record_and_let_go(job_id: int) -> JobRecord | None:
+            found = record(job_id)
+            may_be_recorded.set()
+            wait_until(lambda: served.live.get(job_id) is None)
+            return found
+
+        monkeypatch.setattr(
+            ledger, "end", lambda ends: may_be_recorded.wait(DEADLINE) and end(ends)
+        )
+        monkeypatch.setattr(ledger, "record", record_and_let_go)
+        job_id = served.submit(ALWAYS["now"], Anything())
+        wait_until(lambda: served.unfinished == 0)
+        assert served.describe(job_id)["state"] is JobState.DONE
 
 
 def test_a_cancelled_job_is_not_said_to_be_before_that_is_on_record(
