@@ -34,7 +34,7 @@ from server.lane import Lane
 from server.logging_setup import fields
 from server.plain_request import PlainRequest, plain_request
 from server.request_log import HEADER, Exchange, note, request_id
-from server.result_store import RUNNING
+from server.result_store import LONGEST_RESULT, RUNNING, LongResult
 from server.settings import Settings
 from server.stats.statistic import one_part
 from server.submission import Submission
@@ -58,7 +58,7 @@ class Passenger:
     sender: Any
     request: PlainRequest
     begun: float
-    answer: bytes | None = None  # at the end of its turn without one, it has to go the long way
+    answer: bytes | None = None  # without one, at the end of its turn, see `Express`
     name: str = ""  # the request's id
     job_id: int | None = None  # of the job that has been accepted for it
     until: float = 0.0  # when it has waited for long enough, on the monotonic clock
@@ -79,7 +79,9 @@ class Passenger:
 class Express:
     """Owns the express threads. A context manager: leaving it waits for the turns of all it took.
 
-    `arrive(passengers)` is called from these threads at the end of each turn.
+    `arrive(passengers)` is called from these threads at the end of each turn. Who arrives
+    without an answer has to go the long way; where its job is accepted already, it is to be
+    told its result, which is long, by `tell_long_result`.
     """
 
     def __init__(
@@ -240,13 +242,28 @@ class Express:
         return gone
 
     def _answer_who_waited(self, each: Passenger) -> None:
-        """With the result, or with where it can be read later."""
-        if not each.prefers_to_wait:
-            if self._read(each) == RUNNING:
-                self._finish(each, 200, "OK", "", RUNNING)
-            return
+        """With the result, unless it is long, or with where it can be read later."""
+        if each.prefers_to_wait:
+            with suppress(LongResult):
+                self._tell_result(each, LONGEST_ANSWER)
+        elif self._read(each) == RUNNING:
+            self._finish(each, 200, "OK", "", RUNNING)
+
+    def _seconds_to_due(self) -> float | None:
+        return max(0.0, self._until[0][0] - time.monotonic()) if self._until else None
+
+    # -- any thread -------------------------------------------------------------------
+
+    def tell_long_result(self, each: Passenger) -> None:
+        """Answer who is back without an answer although its job is accepted."""
+        self._tell_result(each, LONGEST_RESULT)
+
+    def _tell_result(self, each: Passenger, longest: int) -> None:
+        """With the result, or with where it can be read later; LongResult as `Jobs.result`."""
         try:
-            content = self._jobs.result(each.job, LONGEST_ANSWER)
+            content = self._jobs.result(each.job, longest)
+        except LongResult:
+            raise
         except Exception:  # whoever reads it later is told
             content = RUNNING
         if content == RUNNING:
@@ -255,11 +272,6 @@ class Express:
             place = f"Location: /api/get_results/{each.job}\r\n"
             applied = f"Preference-Applied: wait={each.request.headers.wait}\r\n"
             self._finish(each, 200, "OK", place + applied, content)
-
-    def _seconds_to_due(self) -> float | None:
-        return max(0.0, self._until[0][0] - time.monotonic()) if self._until else None
-
-    # -- either -----------------------------------------------------------------------
 
     def _finish(
         self, each: Passenger, status: int, phrase: str, headers: str, content: bytes

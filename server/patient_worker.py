@@ -19,6 +19,7 @@ import selectors
 import socket
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from gunicorn import http
@@ -186,11 +187,20 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
 
     def _go_on(self, passengers: Sequence[Passenger]) -> None:
         for each in passengers:
-            if each.answer is None:
+            if each.prefers_to_wait:
+                self._enqueue(partial(self._tell_long_result, each), each.sender)
+            elif each.answer is None:
                 self.enqueue_req(each.sender)
             else:
                 each.sender.reusable = True
                 self._after_answer(each.sender)
+
+    def _enqueue(self, work: Callable[[], bool], conn: Connection) -> None:
+        """As `enqueue_req`, for what is to be done instead of `handle`."""
+        future = self.tpool.submit(work)
+        future.add_done_callback(
+            lambda done: self.method_queue.defer(self.finish_request, conn, done)
+        )
 
     def finish_request(self, conn: Connection, future: Any) -> None:
         """Go on with a connection whose request has been dealt with."""
@@ -329,6 +339,16 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         with contextlib.suppress(OSError):  # gone; the main thread will see it
             conn.send()
         return again
+
+    def _tell_long_result(self, passenger: Passenger) -> bool:
+        """Answer who has waited for its result on the short way, but is not told it there."""
+        conn = passenger.sender
+        assert self.express is not None
+        self.express.tell_long_result(passenger)
+        conn.sock = Unsent(passenger.answer or b"")
+        with contextlib.suppress(OSError):  # gone; the main thread will see it
+            conn.send()
+        return True
 
     def handle_error(self, request: Any, client: Unsent, address: Any, error: Exception) -> None:
         """Answer what never reached the application, in the shape that all errors have."""

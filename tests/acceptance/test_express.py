@@ -144,6 +144,14 @@ def test_long_results_are_read_alike(server: RunningServer, value: int) -> None:
     assert both(server, f"/api/get_results/{job_id}").count(b"x" * value) == 1
 
 
+@pytest.mark.parametrize("value", [LONGEST_ANSWER - 100, LONGEST_ANSWER, 8 * 2**20])
+def test_long_results_are_waited_for_alike(server: RunningServer, value: int) -> None:
+    answer = both(server, "/api/huge", {"value": value}, "Prefer: wait=30")
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\nPreference-Applied: wait=30\r\n" in answer
+    assert answer.count(b"x" * value) == 1
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [
