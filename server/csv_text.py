@@ -24,6 +24,10 @@ _NUMBER = re.compile(r"[+-]?((\d+|\d{1,3}(,\d{3})+)(\.\d*)?|\.\d+)([eE][+-]?\d+)
 _YEAR = re.compile(r"[+-]?\d{1,9}(\.0*)?", re.ASCII)
 _GZIP, _BOM = b"\x1f\x8b", b"\xef\xbb\xbf"
 
+LONGEST_FIELD = 1 << 24
+"""How many characters a field may have: the outline of a state has millions, a quote that is
+never closed takes in the rest of the file."""
+
 
 class Doubt(Exception):
     """Something is not as it should be; its text is the reason, where the finder knows it."""
@@ -73,6 +77,7 @@ def _lines(path: Path) -> Generator[str]:
 def _records(path: Path) -> Generator[tuple[int, list[str]]]:
     """The rows that are not blank, the header first, each with the line that it ends on."""
     begin = 1
+    csv.field_size_limit(LONGEST_FIELD)
     with closing(_lines(path)) as lines:
         reader = csv.reader(lines, strict=True)
         try:
@@ -81,9 +86,20 @@ def _records(path: Path) -> Generator[tuple[int, list[str]]]:
                     yield reader.line_num, fields
                 begin = reader.line_num + 1
         except csv.Error as error:
-            unclosed = str(error) == "unexpected end of data"
-            reason = "a quote is opened here and never closed" if unclosed else str(error)
-            raise DataError(path, f"is not well-formed CSV: {reason}", line=begin) from None
+            raise DataError(path, f"is not well-formed CSV: {_reason(error)}", line=begin) from None
+
+
+def _reason(error: csv.Error) -> str:
+    """What is wrong, in words for who has the file."""
+    match str(error).split():
+        case ["unexpected", "end", *_]:
+            return "a quote is opened here and never closed"
+        case ["field", "larger", *_]:
+            most = f"{LONGEST_FIELD:,} characters"
+            return f"a field that begins here has more than {most}; is a quote never closed?"
+        case ["new-line", "character", *_]:
+            return "a carriage return stands within a field without quotes, or ends a line alone"
+    return str(error)
 
 
 def read_layout(path: Path, description: Description) -> Layout:

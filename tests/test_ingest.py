@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server import csv_rows
+from server import csv_rows, csv_text
 from server.dataset import Description, load_description
 from server.errors import DataError
 from server.ingest import read_table
@@ -43,8 +43,9 @@ better_low = ["noise", "never asked"]
 """
 
 GOOD = "Alley,noise,1.5,time,day,2011,3\n"
-LONG = "x" * (csv.field_size_limit() + 1)
-"""A field that the csv module does not take: a file with it cannot be read the slow way."""
+LONG = "x" * 1001
+"""A field that is too long where `only_fast` is used: then a file with it cannot be read the
+slow way."""
 
 Row = tuple[str, str, str | None, str | None, int | None, float, float | None]
 
@@ -62,6 +63,15 @@ def read(tmp_path: Path, description: Description) -> Callable[[str | bytes], Ta
         return read_table(written(tmp_path / "data.csv", content), description)
 
     return read_text
+
+
+@pytest.fixture
+def only_fast(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No file with LONG in it can be read the slow way."""
+    before = csv.field_size_limit()
+    monkeypatch.setattr(csv_text, "LONGEST_FIELD", len(LONG) - 1)
+    yield
+    csv.field_size_limit(before)
 
 
 def described(folder: Path, text: str) -> Description:
@@ -493,6 +503,7 @@ def plain_rows(text: str) -> list[tuple[str, str, float]] | None:
 # Two ways to read
 
 
+@pytest.mark.usefixtures("only_fast")
 @pytest.mark.parametrize("end", ["\n", "", "\n\n", "\n\r\n\n"])
 def test_a_regular_file_never_needs_the_slow_way(read: Callable[[str], Table], end: str) -> None:
     body = f'A,q,"1,234",sex,"old\n\n",2011,1,{LONG},\n\nB,q,,,,,NA,"a ""b""\n","c"{end}'
@@ -505,6 +516,7 @@ def test_a_quote_amid_a_text_means_itself(read: Callable[[str], Table]) -> None:
     assert table.value.tolist() == [2.0, 1.0]
 
 
+@pytest.mark.usefixtures("only_fast")
 @pytest.mark.parametrize("note", ["x", LONG], ids=["either way", "the fast way"])
 def test_a_table_larger_than_what_is_read_at_a_time_is_read_whole(
     read: Callable[[str], Table], note: str
@@ -517,6 +529,7 @@ def test_a_table_larger_than_what_is_read_at_a_time_is_read_whole(
     assert table.value.sum() == sum(range(40_000))
 
 
+@pytest.mark.usefixtures("only_fast")
 @pytest.mark.parametrize("size", [1 << 6, 1 << 12])
 def test_a_file_of_many_blocks_is_the_same_table(
     read: Callable[[str], Table], monkeypatch: pytest.MonkeyPatch, size: int
@@ -530,6 +543,7 @@ def test_a_file_of_many_blocks_is_the_same_table(
     assert whole.rows == 2_000
 
 
+@pytest.mark.usefixtures("only_fast")
 @pytest.mark.parametrize("start", ["\ufeff", "x^", "x\x01", "\n", "\r\n\n", " "])
 def test_what_stands_first_in_a_block_is_read_as_what_it_is(
     read: Callable[[str], Table], monkeypatch: pytest.MonkeyPatch, start: str
@@ -548,6 +562,29 @@ def test_a_row_longer_than_what_is_read_at_a_time_is_read_and_checked(
     assert read_table(path, description).value.tolist() == [1.0, 2.0]
     written(path, text.encode().replace(b",y,", b",\xff,"))
     assert refusal(path, description) == f"data file {path}, line 3: is not UTF-8: byte 0xff"
+
+
+def test_a_field_may_be_longer_than_what_is_read_at_a_time(
+    read: Callable[[str], Table],
+) -> None:
+    outline = ", ".join(["-88.1 41.9"] * 100_000)
+    table = read(f'{HEADER},outline\nA,q,1,by,x,2011,1,"{outline}"\nB,q,2,by,x,2011,1,\n')
+    assert len(outline) > 1 << 20
+    assert table.value.tolist() == [1.0, 2.0]
+
+
+def test_a_quote_that_is_never_closed_is_placed_however_much_follows_it(
+    tmp_path: Path, description: Description
+) -> None:
+    opened = f'{HEADER}\n{GOOD}Alley,"noise,1,time,day,2011,3\n'
+    path = written(tmp_path / "data.csv", opened + GOOD * 10_000)
+    quote = "is not well-formed CSV: a quote is opened here and never closed"
+    assert refusal(path, description) == f"data file {path}, line 3: {quote}"
+    written(path, opened + GOOD * (csv_text.LONGEST_FIELD // len(GOOD) + 1))
+    assert refusal(path, description) == (
+        f"data file {path}, line 3: is not well-formed CSV: a field that begins here has more"
+        " than 16,777,216 characters; is a quote never closed?"
+    )
 
 
 # What is refused
@@ -687,7 +724,11 @@ REFUSED: dict[str, tuple[str | bytes, int | None, str | None, str]] = {
     ),
     "a carriage return amid a line": (
         f"note,{HEADER}\na\rb,{GOOD}",
-        *(2, None, "is not well-formed CSV: new-line character seen in unquoted field"),
+        *(
+            2,
+            None,
+            "is not well-formed CSV: a carriage return stands within a field without quotes",
+        ),
     ),
     "text after a closing quote": (
         f'{HEADER}\n{GOOD}Alley,"noise"s,1,time,day,2011,3\n',
@@ -695,7 +736,11 @@ REFUSED: dict[str, tuple[str | bytes, int | None, str | None, str]] = {
     ),
     "lines that end in a carriage return only": (
         f"{HEADER}\r{GOOD}",
-        *(1, None, "is not well-formed CSV: new-line character seen in unquoted field"),
+        *(
+            1,
+            None,
+            "is not well-formed CSV: a carriage return stands within a field without quotes",
+        ),
     ),
     "bytes that are not UTF-8": (
         f"{HEADER}\n{GOOD}Stra\xdfe,noise,1,time,day,2011,3\n".encode("latin-1"),
