@@ -30,6 +30,7 @@ import numpy.typing as npt
 import polars as pl
 
 from server import parquet_file
+from server.column_source import FileState
 from server.csv_rows import Block, row_blocks
 from server.csv_text import (
     Doubt,
@@ -65,7 +66,24 @@ def read_table(path: Path, description: Description) -> Table:
     a row has not as many fields as the header or a cell not what its column holds, where
     a value has no question or location, and where no row has a value. A fault in a row of
     several lines is placed on the last of them, that of a quote never closed on the first.
+    A file that is written to or replaced meanwhile may be half of one table and half of
+    another, or end too early, and look well: that is a DataError too.
     """
+    before = _state(path)
+    table = _read_whole(path, description)
+    if _state(path) != before:
+        raise DataError(path, "was changed while it was read")
+    return table
+
+
+def _state(path: Path) -> FileState | None:
+    """The state of the file; None where there is none to be had."""
+    with suppress(OSError):
+        return FileState.of(path)
+    return None
+
+
+def _read_whole(path: Path, description: Description) -> Table:
     low = frozenset(description.questions.better_low)
     if parquet_file.is_parquet(path):
         return _read_parquet(parquet_file.read_layout(path, description), low)

@@ -789,6 +789,45 @@ def test_a_file_that_cannot_be_read_is_refused_with_the_systems_reason(
     assert refusal(tmp_path, description) == f"data file {tmp_path}: Is a directory"
 
 
+class Unsteady(type(Path())):  # type: ignore[misc]
+    """The path of a file that somebody changes whenever it is opened."""
+
+    change: Callable[[Path], None]
+
+    def open(self, *arguments: Any, **options: Any) -> Any:
+        opened = super().open(*arguments, **options)
+        self.change(Path(self))
+        return opened
+
+
+def grow(path: Path) -> None:
+    with path.open("a") as file:
+        file.write(GOOD)
+
+
+def replace(path: Path) -> None:
+    """Put another table there, whose columns are in another order."""
+    other = path.with_name("other.csv")
+    other.write_text("n,place,kind,level,by,part,year\n3,Alley,noise,1.5,time,day,2011\n")
+    other.replace(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (grow, "was changed while it was read"),
+        (replace, "was changed while it was read"),
+        (Path.unlink, "No such file or directory"),
+    ],
+)
+def test_a_file_that_is_changed_while_it_is_read_is_refused(
+    tmp_path: Path, description: Description, change: Callable[[Path], None], reason: str
+) -> None:
+    path = Unsteady(written(tmp_path / "data.csv", f"{HEADER}\n{GOOD}"))
+    path.change = change
+    assert refusal(path, description) == f"data file {path}: {reason}"
+
+
 @pytest.mark.parametrize("end", [12, 100, -200, -9, -8, -4, -1])
 def test_a_gzipped_file_that_breaks_off_is_refused(
     tmp_path: Path, description: Description, end: int
