@@ -5,6 +5,7 @@ taken of each resample. The figures of all resamples are the bootstrap distribut
 gives the tallies of its groups' resampled estimates.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -28,7 +29,7 @@ from server.stats.resampling import (
     unpacked,
 )
 from server.stats.selection import Group, groups, select
-from server.stats.statistic import Confidence, GroupedRequest, Json, Seed, Statistic
+from server.stats.statistic import Confidence, GroupedRequest, Json, Seed, Statistic, finite
 from server.table import Floats, Table
 
 _PART = 12_000_000
@@ -85,13 +86,18 @@ def partial(table: Table, request: BootstrapRequest, part: int) -> Json:
     return [
         packed(share.group, _resampled(values, request, share))
         for share in shares(_plan(found, request), request.n_resamples, part)
-        if _vary(values := found[share.group].selection.values())
+        if _vary(values := found[share.group].selection.values()) and _add_up(values)
     ]
 
 
 def _vary(values: Floats) -> bool:
     """Whether there are two different ones, so that resampling can show anything."""
     return len(values) > 1 and bool(values.min() < values.max())
+
+
+def _add_up(values: Floats) -> bool:
+    """Whether no sum of a resample could be too large for a float."""
+    return math.isfinite(len(values) * float(np.abs(values).max()))
 
 
 def _resampled(values: Floats, request: BootstrapRequest, share: Share) -> Tally:
@@ -134,7 +140,7 @@ def _record(group: Group, request: BootstrapRequest, counted: Tally | None) -> d
         levels = bca_levels(share_below, estimator.influence(), request.confidence)
         if levels is not None:
             bca = distribution.quantile(levels[0]), distribution.quantile(levels[1])
-    elif len(values) > 1:
+    elif len(values) > 1 and not _vary(values):
         error, percentile, bca = 0.0, (estimate, estimate), (estimate, estimate)
     return {
         "n": len(values),
@@ -148,12 +154,18 @@ def _record(group: Group, request: BootstrapRequest, counted: Tally | None) -> d
 
 
 def _estimate(group: Group, request: BootstrapRequest, values: Floats) -> float | None:
-    """The estimate of all rows; of equal ones exactly their value, None of none."""
+    """The estimate of all rows; of equal ones exactly their value.
+
+    None of none, and where it, or the sum behind it, is too large for a float.
+    """
     if not len(values):
         return None
     if not _vary(values):
         return float(values[0])
-    return group.selection.mean if request.estimator == "mean" else float(np.median(values))
+    if request.estimator == "mean":
+        return finite(group.selection.sums.sum() / len(values))
+    with np.errstate(over="ignore"):
+        return finite(np.median(values))
 
 
 ROWS = (
@@ -175,7 +187,8 @@ ROWS = (
             "Standard error: the standard deviation of the resampled estimates. "
             "Null where undefined: of fewer than two rows all but the estimate; BCa where leaving "
             "out any one row gives the same estimate (a median among equal values), or all "
-            "resamples lie on one side of it. Of equal values the interval is that value."
+            "resamples lie on one side of it; and what is too large for a float. Of equal values "
+            "the interval is that value."
         ),
         source=(
             "Efron 1979 (bootstrap); Efron 1987, Better Bootstrap Confidence Intervals (BCa); "

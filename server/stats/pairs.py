@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from server.stats.splits import all_sums, random_sums
-from server.stats.statistic import Json
+from server.stats.statistic import Json, unit_of
 from server.table import Floats, Offsets
 
 MOST_SPLITS = 1_000_000
@@ -160,6 +160,7 @@ class _Pooled(NamedTuple):
     def of(cls, first: Floats, second: Floats) -> "_Pooled":
         """Two groups, neither empty."""
         deviations = np.concatenate([first, second])
+        deviations /= unit_of(deviations)
         deviations -= deviations[0]  # equal values become 0, and stay so
         deviations -= deviations.mean()
         size = min(len(first), len(second))

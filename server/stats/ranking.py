@@ -17,7 +17,15 @@ from msgspec import Meta
 from server.stats.charts_spread import ranks
 from server.stats.means import BEST
 from server.stats.selection import Group, groups, select
-from server.stats.statistic import Confidence, Json, QuestionRequest, Seed, Statistic, check_parts
+from server.stats.statistic import (
+    Confidence,
+    Json,
+    QuestionRequest,
+    Seed,
+    Statistic,
+    check_parts,
+    unit_of,
+)
 from server.table import Floats, Offsets, Table
 
 _PART_DRAWS = 10_000_000
@@ -68,12 +76,18 @@ def ranking_stability(table: Table, request: RankingRequest, part: int) -> Json:
     states = _states(table, request)
     chunk = _chunk(states)
     count = min(chunk, request.n_resamples - part * chunk)
-    values = [state.selection.values() for state in states]
+    values = _in_one_unit([state.selection.values() for state in states])
     means = np.empty((len(values), count))
     for number, (rows, row) in enumerate(zip(values, means, strict=True)):
         stream = np.random.SeedSequence(request.seed, spawn_key=(number, part))
         _resample(rows, np.random.Generator(np.random.PCG64DXSM(stream)), row)
     return _sparse(_rank_counts(means, _quantum(values), _is_low_better(table, request)))
+
+
+def _in_one_unit(values: Sequence[Floats]) -> list[Floats]:
+    """The values of all states, such that no sum of a resample is too large for a float."""
+    unit = unit_of(np.array([np.abs(rows).max() for rows in values]))
+    return [rows / unit for rows in values]
 
 
 def _resample(values: Floats, random: np.random.Generator, means: Floats) -> None:

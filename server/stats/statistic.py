@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import msgspec
+import numpy as np
 from msgspec import Meta
 
 from server.stats.answer_table import Json as Json  # so that it can be had from here
 from server.stats.answer_table import Record
 from server.stats.chart import Chart
-from server.table import Table
+from server.table import Floats, Table
 
 By = Literal["state", "stratum", "year"]
 
@@ -152,6 +153,16 @@ class Statistic:
     formula: str = ""
     source: str = ""
     example: Mapping[str, Json] = field(default_factory=dict)
+
+
+def unit_of(values: Floats) -> float:
+    """The greatest power of two that is no larger than all of some values; 1 where all are 0.
+
+    Divided by it they keep their digits, and neither their squares nor sums of many of them
+    are too large for a float or, where they matter, too small.
+    """
+    largest = float(np.abs(values).max(initial=0.0))
+    return math.ldexp(1.0, math.frexp(largest)[1] - 1) if largest else 1.0
 
 
 def finite(value: float) -> float | None:

@@ -2,9 +2,10 @@
 
 Every row counts once, but in the weighted mean, whose rows count by the weight that the table
 gives them (in a survey, how many people answered). A figure that is undefined for so few rows
-is None, as is one too large for a float.
+is None, as is one that, or a sum behind which, is too large for a float.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from msgspec import Meta
 
 from server.stats.charts_spread import boxes, dots
 from server.stats.selection import Group, Selection, groups_of_share, select, shares
-from server.stats.statistic import GroupedRequest, Json, Statistic, finite
+from server.stats.statistic import GroupedRequest, Json, Statistic, finite, unit_of
 from server.table import Floats, Table
 
 ROWS_PER_PART = 500_000
@@ -81,14 +82,18 @@ def _description(selection: Selection) -> dict[str, Json]:
 
 def _mean(mean: float | None, ordered: Floats) -> float | None:
     """The mean, put between the least and the greatest value where rounding left these."""
-    return None if mean is None else finite(min(max(mean, ordered[0]), ordered[-1]))
+    if mean is None or not math.isfinite(mean):
+        return None
+    return float(min(max(mean, ordered[0]), ordered[-1]))
 
 
 def _deviation(values: Floats, mean: float) -> float | None:
     """The standard deviation of at least two values: 0.0 exactly where all are equal."""
-    with np.errstate(over="ignore"):
-        squares = np.square(values - mean).sum()
-    return finite(np.sqrt(squares / (len(values) - 1)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        distances = values - mean
+        unit = unit_of(distances)
+        squares = np.square(distances / unit).sum()
+        return finite(np.sqrt(squares / (len(values) - 1)) * unit)
 
 
 def quantiles_of(ordered: Floats, probabilities: Sequence[float]) -> list[float | None]:
@@ -156,10 +161,12 @@ def _weighted_mean(selection: Selection) -> dict[str, Json]:
     weighty = rows.weight > 0
     values, weights = rows.value[weighty], rows.weight[weighty]
     mean, error = _mean_and_error(values, weights)
+    with np.errstate(over="ignore"):
+        weight = finite(weights.sum())
     return {
         "n": len(values),
         "n_without_weight": len(weighty) - len(values),
-        "weight": finite(weights.sum()),
+        "weight": weight,
         "mean": mean,
         "standard_error": error,
     }
@@ -171,12 +178,15 @@ def _mean_and_error(values: Floats, weights: Floats) -> tuple[float | None, floa
     if not n:
         return None, None
     with np.errstate(over="ignore", invalid="ignore"):
+        weights = weights / unit_of(weights)
         shares = weights / weights.sum()
         mean = np.clip((shares * values).sum(), values.min(), values.max())
         if n < 2:
             return finite(mean), None
-        squares = np.square(shares * (values - mean)).sum()
-    return finite(mean), finite(np.sqrt(n / (n - 1) * squares))
+        errors = shares * (values - mean)
+        unit = unit_of(errors)
+        squares = np.square(errors / unit).sum()
+        return finite(mean), finite(np.sqrt(n / (n - 1) * squares) * unit)
 
 
 _OBESITY = "Percent of adults aged 18 years and older who have obesity"

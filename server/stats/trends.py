@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from server.stats.charts_trend import trends
 from server.stats.selection import Rows, groups_of_share, select, shares
-from server.stats.statistic import Confidence, Json, QuestionRequest, Statistic, finite
+from server.stats.statistic import Confidence, Json, QuestionRequest, Statistic, finite, unit_of
 from server.stats.theil_sen import theil_sen
 from server.table import NO_YEAR, Floats, Table
 
@@ -95,7 +95,7 @@ def _by_year(
             {
                 "year": int(year),
                 "n": len(run),
-                "mean": finite(_mean(run)),
+                "mean": finite(_mean(run / line.unit) * line.unit),
                 **line.band(year, len(values) - 2, confidence),
             }
             for year, run in zip(found.tolist(), runs, strict=True)
@@ -105,6 +105,7 @@ def _by_year(
 class _Line(NamedTuple):
     """The line of least squares; NaN stands for what is undefined.
 
+    Its values are counted in `unit`, so that their squares are never too large or too small.
     `scatter` are the squares of the residuals over those of the years: the square of the
     standard error, times the degrees of freedom. The line goes through the point (`middle`,
     `height`), the means of years and values; `spread` is the variance of the years.
@@ -116,16 +117,17 @@ class _Line(NamedTuple):
     middle: float = math.nan
     height: float = math.nan
     spread: float = math.nan
+    unit: float = 1.0
 
     def figures(self, freedom: int, confidence: float) -> dict[str, Json]:
         """What the client reads; `freedom` are the degrees of freedom, undefined below 1."""
         error = math.sqrt(self.scatter / freedom) if freedom > 0 else math.nan
         reach = error * _quantile(freedom, confidence) if error else 0.0
         return {
-            "slope": finite(self.slope),
-            "standard_error": finite(error),
-            "ci_low": finite(self.slope - reach),
-            "ci_high": finite(self.slope + reach),
+            "slope": finite(self.slope * self.unit),
+            "standard_error": finite(error * self.unit),
+            "ci_low": finite((self.slope - reach) * self.unit),
+            "ci_high": finite((self.slope + reach) * self.unit),
             "p_value": finite(_p_value(self.slope, error, freedom)),
             "r_squared": finite(self.r_squared),
         }
@@ -141,9 +143,9 @@ class _Line(NamedTuple):
         )
         reach = error * _quantile(freedom, confidence) if error else 0.0
         return {
-            "fitted": finite(fitted),
-            "band_low": finite(fitted - reach),
-            "band_high": finite(fitted + reach),
+            "fitted": finite(fitted * self.unit),
+            "band_low": finite((fitted - reach) * self.unit),
+            "band_high": finite((fitted + reach) * self.unit),
         }
 
 
@@ -153,11 +155,13 @@ def _line(years: Floats, values: Floats) -> _Line:
     Years and values count from their means, so that no digits are lost far from zero; a
     scatter that rounding alone can make is none.
     """
+    unit = unit_of(values)
+    values = values / unit
     middle, height = float(years.mean()), _mean(values)
     across, up = years - middle, values - height
     squares = float(np.square(across).sum())
     if not squares:
-        return _Line()
+        return _Line(unit=unit)
     slope = float((across * up).sum()) / squares
     left = float(np.square(up - slope * across).sum())
     rounding = _ROUNDING * float(np.abs(values).max())
@@ -165,8 +169,8 @@ def _line(years: Floats, values: Floats) -> _Line:
         left = 0.0
     total = float(np.square(up).sum())
     explained = slope * slope * squares
-    r_squared = min(explained / total, 1.0) if 0 < total < math.inf else math.nan
-    return _Line(slope, left / squares, r_squared, middle, height, squares / len(years))
+    r_squared = min(explained / total, 1.0) if total else math.nan
+    return _Line(slope, left / squares, r_squared, middle, height, squares / len(years), unit)
 
 
 def _mean(values: Floats) -> float:

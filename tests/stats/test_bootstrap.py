@@ -236,6 +236,16 @@ class TestEdges:
         expected = {**dict.fromkeys(FIELDS, value), "n": 3, "standard_error": 0.0}
         assert record == expected
 
+    @pytest.mark.parametrize("values", [[1e308, 1.5e308], [-1.7e308, 1.7e308, 1.0]])
+    def test_values_whose_sums_no_float_holds_have_no_interval(
+        self, estimator: str, values: list[float]
+    ) -> None:
+        with np.errstate(over="ignore"):
+            record = record_of(values, estimator=estimator)
+        estimate = record.pop("estimate")
+        assert record == {name: None for name in FIELDS if name != "estimate"} | {"n": len(values)}
+        assert estimate is None or min(values) <= estimate <= max(values)
+
     def test_one_resample_has_no_standard_error(self, estimator: str) -> None:
         record = record_of([1.0, 2.0, 4.0], estimator=estimator, n_resamples=1)
         assert record["standard_error"] is None

@@ -126,6 +126,14 @@ def test_shifting_and_scaling_all_figures_changes_no_p_value(
     assert p_value(first, second) == p_value(*moved)
 
 
+@pytest.mark.parametrize("scale", [1e-300, 1e300, 1.5e308])
+def test_the_size_of_the_figures_changes_no_p_value(scale: float) -> None:
+    first, second = [1.0], [1.0, -1.0, 0.2]
+    scaled = [[v * scale for v in values] for values in (first, second)]
+    with np.errstate(over="ignore"):
+        assert p_value(*scaled) == p_value(first, second) == 0.75
+
+
 @given(first=TENTHS, second=TENTHS)
 def test_figures_far_from_zero_tie_as_near_ones_do(first: list[int], second: list[int]) -> None:
     far = [[2.0**40 + v for v in values] for values in (first, second)]

@@ -264,6 +264,16 @@ def test_one_state_is_the_first() -> None:
     }
 
 
+@pytest.mark.parametrize("scale", [1e-300, 1e300, 1e308])
+def test_the_unit_of_the_values_does_not_matter(scale: float) -> None:
+    values = {"A": [1.5], "B": [1.5, -1.5, 0.3], "C": [-1.7, 0.6, 1.0]}
+    plain = ask(states(**values))
+    with np.errstate(over="ignore"):
+        scaled = ask(states(**{name: [v * scale for v in each] for name, each in values.items()}))
+    for one, other in zip(plain["groups"], scaled["groups"], strict=True):
+        assert {**other, "mean": 0.0} == {**one, "mean": 0.0}
+
+
 def test_zeros_have_ranks_too() -> None:
     found = ask(states(B=[0.0], A=[0.0, 0.0]))["groups"]
     assert [each["state"] for each in found] == ["A", "B"]

@@ -312,6 +312,26 @@ def test_a_figure_beyond_what_a_float_holds_is_none() -> None:
     assert (record["min"], record["median"], record["max"]) == (-1.7e308, 0.0, 1.7e308)
 
 
+def test_a_mean_whose_sum_no_float_holds_is_none() -> None:
+    with np.errstate(over="ignore"):
+        record = described(1e308, 1.5e308)
+    assert record["mean"] is record["sd"] is None
+    assert (record["min"], record["median"], record["max"]) == (1e308, 1.25e308, 1.5e308)
+
+
+@pytest.mark.parametrize("factor", [1e-300, 1e-200, 1e200, 1e300])
+def test_the_unit_of_the_values_does_not_matter(factor: float) -> None:
+    values, weights = (1.0, 2.0, 7.0), (3.0, 5.0, 4.0)
+    plain, scaled = described(*values), described(*(x * factor for x in values))
+    assert scaled["sd"] / factor == near(plain["sd"])
+    plain, scaled = (
+        weigh(*((x * each, w) for x, w in zip(values, weights, strict=True)))
+        for each in (1.0, factor)
+    )
+    assert scaled["mean"] / factor == near(plain["mean"])
+    assert scaled["standard_error"] / factor == near(plain["standard_error"])
+
+
 def test_rows_without_a_stratum_or_year_are_in_no_such_group() -> None:
     table = table_of(
         [
@@ -379,7 +399,7 @@ def test_equal_weights_give_the_mean_and_the_usual_error() -> None:
     assert record["standard_error"] == near(values.std(ddof=1) / math.sqrt(50))
 
 
-@pytest.mark.parametrize("factor", [1e-12, 1000.0, 1e150, 1e300])
+@pytest.mark.parametrize("factor", [1e-300, 1e-12, 1000.0, 1e150, 1e300, 3e307])
 def test_the_unit_of_the_weights_does_not_matter(factor: float) -> None:
     pairs = [(1.0, 3.0), (2.0, 5.0), (7.0, 4.0)]
     plain, scaled = weigh(*pairs), weigh(*((x, w * factor) for x, w in pairs))

@@ -265,12 +265,30 @@ def test_a_tiny_scatter_around_a_line_is_no_perfect_fit() -> None:
     assert 0 < trend_of(*points)["standard_error"] < 1e-12
 
 
+@pytest.mark.parametrize("factor", [1e-300, 1e-200, 1e200, 1e300])
+def test_the_unit_of_the_values_does_not_matter(factor: float) -> None:
+    points = [(2011, 1.0), (2012, 2.0), (2012, 3.5), (2013, 1.5), (2014, 3.0)]
+    plain, scaled = trend_of(*points), trend_of(*((year, value * factor) for year, value in points))
+    for key in ("p_value", "r_squared"):
+        assert scaled.pop(key) == pytest.approx(plain.pop(key), rel=1e-12)
+    for key in set(FIGURES) - {"p_value", "r_squared"}:
+        assert scaled[key] == pytest.approx(plain[key] * factor, rel=1e-12, abs=0)
+    for one, other in zip(plain["years"], scaled["years"], strict=True):
+        for key in ("mean", *BAND):
+            assert other[key] == pytest.approx(one[key] * factor, rel=1e-12, abs=0)
+
+
 def test_figures_beyond_what_a_float_holds_are_none() -> None:
     with np.errstate(over="ignore"):
         record = trend_of((2011, -1.7e308), (2012, 1.7e308), (2012, 1.6e308), (2013, 0.0))
-    assert figures(record) == dict.fromkeys(FIGURES)
-    assert all(each[key] is None for each in record["years"] for key in BAND)
+    small = trend_of((2011, -1.7), (2012, 1.7), (2012, 1.6), (2013, 0.0))
+    for key in ("slope", "standard_error"):
+        assert record[key] == pytest.approx(small[key] * 1e308)
+    assert record["p_value"] == pytest.approx(small["p_value"])
+    assert record["ci_low"] is record["ci_high"] is record["theil_sen_slope"] is None
     assert [each["year"] for each in record["years"]] == [2011, 2012, 2013]
+    assert all(each["band_low"] is each["band_high"] is None for each in record["years"])
+    assert record["years"][1]["mean"] == pytest.approx(1.65e308)
 
 
 def test_rows_without_a_year_are_reported_and_do_not_count() -> None:
