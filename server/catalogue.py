@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 from functools import cached_property, partial
+from heapq import nsmallest
 from itertools import pairwise
 from typing import Any
 
@@ -21,6 +22,7 @@ from server.stats.statistic import Filters, Json, Statistic
 from server.table import MISSING, NO_YEAR, Table
 
 _NEAREST = 3
+_MOST_COMPARED = 100  # names, so that nobody waits long to hear that there is no such one
 _LONGEST_QUOTE = 100
 
 
@@ -246,7 +248,20 @@ def _shorten(text: str) -> str:
 def nearest(name: str, known: Sequence[str]) -> list[str]:
     """The few of `known` that somebody who wrote `name` most likely meant, best first."""
     words = _shorten(name).lower().split()
-    return sorted(known, key=lambda candidate: (-_likeness(words, candidate), candidate))[:_NEAREST]
+    alike = _alike(words, known)
+    return sorted(alike, key=lambda candidate: (-_likeness(words, candidate), candidate))[:_NEAREST]
+
+
+def _alike(words: Sequence[str], known: Sequence[str]) -> Sequence[str]:
+    """Of many names those few that have the most letters and pairs of letters of the words."""
+    if len(known) <= _MOST_COMPARED:
+        return known
+    pieces = {piece for word in words for piece in (*word, *map("".join, pairwise(word)))}
+
+    def place(candidate: str) -> tuple[int, int, str]:
+        return -sum(map(candidate.lower().__contains__, pieces)), len(candidate), candidate
+
+    return nsmallest(_MOST_COMPARED, known, key=place)
 
 
 def _likeness(words: Sequence[str], candidate: str) -> float:

@@ -1,6 +1,7 @@
 """A body becomes a checked request, or an error that says what was wrong and what exists."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server import catalogue as catalogue_module
 from server.catalogue import Catalogue, nearest
 from server.dataset import Columns, Description, Synonyms
 from server.errors import BadRequest, UnknownName
@@ -331,6 +333,34 @@ KNOWN = ["Alabama", "Alaska", "New Hampshire", "New Jersey", "New Mexico", "New 
 )
 def test_the_nearest_name_is_what_was_meant(name: str, meant: str) -> None:
     assert nearest(name, KNOWN)[0] == meant
+
+
+MANY = [*KNOWN, *(f"{state} County {n}" for state in KNOWN for n in range(500))]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("Oiho", "Ohio"),
+        ("Alabma", "Alabama"),
+        ("york new", "New York"),
+        ("alaska county 17", "Alaska County 17"),
+        ("New Mexcio, Countty 499", "New Mexico County 499"),
+    ],
+)
+def test_of_thousands_of_names_few_are_compared_and_the_nearest_one_is_found(
+    monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
+    compared = []
+    likeness = catalogue_module._likeness
+
+    def counted(words: Sequence[str], candidate: str) -> float:
+        compared.append(candidate)
+        return likeness(words, candidate)
+
+    monkeypatch.setattr(catalogue_module, "_likeness", counted)
+    assert nearest(name, MANY)[0] == meant
+    assert len(compared) <= 100
 
 
 @given(st.text(), st.lists(st.text(), unique=True))
