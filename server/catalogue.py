@@ -143,7 +143,11 @@ class Catalogue:
 
     def describe_questions(self) -> list[Json]:
         """Every question with its rows that have a value, their years, and what is better."""
-        names = self.table.names
+        return self._described_questions
+
+    @cached_property
+    def _described_questions(self) -> list[Json]:
+        names, extents = self.table.names, _extents(self.table)
         return [
             {
                 "question": question,
@@ -151,19 +155,8 @@ class Catalogue:
                 "years": years,
                 "direction": "low" if question in names.better_low else "high",
             }
-            for question, (rows, years) in zip(names.question, self._extents(), strict=True)
+            for question, (rows, years) in zip(names.question, extents, strict=True)
         ]
-
-    def _extents(self) -> list[tuple[int, list[int]]]:
-        """(rows, years) of each question; no rows where none has a value."""
-        extents: list[tuple[int, list[int]]] = [(0, []) for _ in self.table.names.question]
-        rows = np.searchsorted(
-            self.table.question, np.arange(len(extents) + 1), side="left"
-        ).tolist()
-        for code, (first, end) in enumerate(pairwise(rows)):
-            years = np.unique(self.table.year[first:end]).tolist()
-            extents[code] = (end - first, [year for year in years if year != NO_YEAR])
-        return extents
 
     def states(self) -> list[str]:
         """Every state's name, in order."""
@@ -180,6 +173,20 @@ def _years(table: Table) -> list[int]:
     """The years of the rows that have a value, ascending."""
     years: list[int] = np.unique(table.level("year").codes).tolist()
     return [year for year in years if year != NO_YEAR]
+
+
+def _extents(table: Table) -> list[tuple[int, list[int]]]:
+    """(rows, years) of each question; no rows where none has a value."""
+    extents: list[tuple[int, list[int]]] = [(0, []) for _ in table.names.question]
+    questions = table.level("question")
+    bounds = np.arange(len(questions.codes) + 1)
+    for level in table.levels[:-1]:
+        bounds = level.starts[bounds]
+    ranges = pairwise(bounds.tolist())
+    for code, rows, (first, end) in zip(questions.codes, questions.counts, ranges, strict=True):
+        years = np.unique(table.level("year").codes[first:end]).tolist()
+        extents[code] = (int(rows), [year for year in years if year != NO_YEAR])
+    return extents
 
 
 def _divisions(table: Table) -> dict[str, list[str]]:

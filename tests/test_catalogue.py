@@ -389,6 +389,13 @@ def test_every_question_is_described(catalogue: Catalogue) -> None:
     assert catalogue.describe_questions() == sorted(described, key=lambda each: each["question"])
 
 
+def test_what_there_is_is_described_once_however_often_it_is_asked_for(
+    catalogue: Catalogue,
+) -> None:
+    assert catalogue.describe_questions() is catalogue.describe_questions()
+    assert catalogue.describe_statistics() is catalogue.describe_statistics()
+
+
 def test_a_table_without_rows_has_nothing_to_describe() -> None:
     empty = Catalogue(table_of([]), DESCRIPTION, STATISTICS)
     assert empty.describe_questions() == []
