@@ -22,21 +22,15 @@ from server.errors import (
     UnknownJob,
 )
 from server.intake import Intake
+from server.job_results import JobResults
 from server.job_state import JobState
-from server.job_view import batch_of, computed_now, described, history, listed, running_content
+from server.job_view import batch_of, computed_now, described, history, listed
 from server.ledger import Ledger
 from server.ledger_schema import JobRecord
-from server.live_jobs import Job, LiveJobs, error_content
+from server.live_jobs import Job, LiveJobs
 from server.metrics import Figures, Metrics
 from server.pool import Pool
-from server.result_store import (
-    LONGEST_RESULT,
-    RUNNING,
-    LongResult,
-    ResultStore,
-    checksum,
-    length_of,
-)
+from server.result_store import LONGEST_RESULT, ResultStore
 from server.result_writer import ResultWriter
 from server.settings import Settings
 from server.stats.statistic import JobRequest, Json, Statistic
@@ -76,7 +70,7 @@ class Jobs:
         self._store = store
         self._settings = settings
         self._intake = Intake(catalogue, ledger, store, self.live, self._admission, settings)
-        self._reopening = threading.Lock()  # held by who runs a job once more
+        self._results = JobResults(ledger, store, self.live, self._intake, self._admission)
         self._pool: Pool
         self._writer: ResultWriter
         self._recorder: EndRecorder
@@ -170,62 +164,12 @@ class Jobs:
         return None if record.state.final else self.live.coming(job_id, RECORD_SECONDS)
 
     def result(self, job_id: int, longest: int = LONGEST_RESULT) -> bytes:
-        """What the job's file holds, or what it would while the job has not ended.
-
-        UnknownJob where there is no such job, or its file is gone. A result that was damaged
-        is computed again: the job is running then. LongResult where it has more than `longest`
-        bytes; then it is not read.
-        """
-        job = self.live.get(job_id)
-        end = self._ledger.record(job_id) if job is None else job.end
-        if job is None and end is None:
-            raise UnknownJob
-        if end is None or not end.state.final:
-            return running_content(job)
-        if end.checksum is not None and length_of(end.checksum) > longest:
-            raise LongResult(f"the result of job {job_id} has more than {longest} bytes")
-        try:
-            content = self._store.read(job_id)
-        except OSError as error:
-            raise StorageError(f"the result of job {job_id} cannot be read: {error}") from error
-        if content and content != RUNNING and end.checksum in (None, checksum(content)):
-            return content
-        if end.state is not JobState.DONE and (content is not None or end.checksum is None):
-            return error_content(end.reason)
-        if content is None:
-            raise UnknownJob
-        if isinstance(end, JobRecord) and self.compute_again(end):
-            return RUNNING
-        raise StorageError(f"the result of job {job_id} is damaged; it will be computed again")
+        """What the job's file holds, or what it would while the job runs: see `JobResults.read`."""
+        return self._results.read(job_id, longest)
 
     def compute_again(self, record: JobRecord) -> bool:
-        """Run a job once more whose result is damaged; whether it runs now.
-
-        The damaged file is set aside. A server that shuts down leaves the job to the next one.
-        """
-        with self._reopening:
-            if self.live.get(record.id) is not None:
-                return True
-            if not self._admission.readmit():
-                return False
-            try:
-                reopened = self._ledger.reopen(record.id)
-            except StorageError:
-                self._admission.release()
-                raise
-            if not reopened:
-                self._admission.release()
-                return False
-            self._set_aside(record.id)
-            self._intake.take_up(record)
-            return True
-
-    def _set_aside(self, job_id: int) -> None:
-        try:
-            aside = self._store.set_aside(job_id)
-            log.error("job %d: its result is damaged, now %s; it runs again", job_id, aside)
-        except OSError as error:  # the new result will take its place all the same
-            log.error("job %d: its result is damaged; it runs again: %s", job_id, error)
+        """Run a job once more whose result is damaged; whether it runs now."""
+        return self._results.compute_again(record)
 
     def states(
         self, after: int = 0, limit: int = 10_000, **only: Any

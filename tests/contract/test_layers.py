@@ -35,8 +35,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         ),
         "supervisor process_pool thread_pool dask_supervisor dask_pool",
         (
-            "metrics admission live_jobs intake job_view jobs answered csv_answer answers"
-            " server_answers"
+            "metrics admission live_jobs intake job_view job_results jobs answered csv_answer"
+            " answers server_answers"
         ),
         (
             "guard problems http_input facts dashboard replies error_replies job_endpoints"
