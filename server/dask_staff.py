@@ -25,7 +25,7 @@ ANSWER_SECONDS = 60.0
 """How long a worker may take for one answer about itself or its columns."""
 
 AGAIN_SECONDS = 5.0
-"""How soon a worker is asked again that has let our columns go for those of others."""
+"""How soon a worker is asked again that does not offer our columns any more."""
 
 KILL_SECONDS = 2.0
 """How long whoever has started a worker may take to end it; then it is only cast out."""
@@ -91,7 +91,7 @@ class DaskStaff:
         """A worker does not offer to compute for us any more; it is asked again in a while."""
         member = self.members.get(address)
         if member is not None and member.presence is not None:
-            log.warning("Dask worker %s has let the columns go for other servers'", address)
+            log.warning("Dask worker %s does not offer the columns any more", address)
             member.presence = None
             _begin(self._make_ready(member, AGAIN_SECONDS), self._preparing)
 

@@ -202,9 +202,9 @@ class DaskSupervisor:
         self._hand_out()
 
     def _attempt(self, worker: str) -> Attempt | None:
-        """What the loss of a worker costs a task; None where we have ended it ourselves."""
+        """What the loss of a worker costs a task; None where we ended it, or it was to leave."""
         member = self.session.staff.members.get(worker) if self.session else None
-        if member is not None and member.kill_reason:
+        if member is not None and (member.kill_reason or member.presence is None):
             return None
         pid = member.presence.pid if member and member.presence else 0
         return Attempt(pid, None, None, f"Dask has lost its worker {worker}", "computing")

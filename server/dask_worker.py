@@ -20,7 +20,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import msgspec
-from distributed import Status, Worker, get_worker
+from dask.typing import Key
+from distributed import Status, Worker, WorkerPlugin, get_worker
 
 from server.dask_columns import MOST, ColumnStore, default_folder
 from server.memory import keep_freed
@@ -34,6 +35,12 @@ PACKAGES = ("distributed", "msgspec", "numpy", "scipy")
 
 GRACE = 2.0
 """Seconds beyond a job's time limit after which a worker ends itself, if nobody else does."""
+
+DESERTED_SECONDS = 5.0
+"""How long a worker is at what nobody wants any more; a server that is there ends it sooner."""
+
+LAST_WORD_SECONDS = 0.5
+"""How long the word may take that a worker is about to leave."""
 
 LONGEST_TOLD = 8192
 """Bytes of an answer that goes to the server as an event; the scheduler keeps the last ones."""
@@ -154,6 +161,8 @@ async def prepare(wanted: Wanted, dask_worker: Worker) -> Presence:
             return Presence(*about, lacks=store.identity())
         await _let_go(dask_worker)
         keep_freed()  # a nanny has its worker give back each freed page at once
+        if Lifeline.name not in dask_worker.plugins:
+            await dask_worker.plugin_add(Lifeline(), name=Lifeline.name)
         _held[wanted.resource] = _Held(table, statistics, time.monotonic())
     if dask_worker.state.total_resources.get(wanted.resource) != threads:
         await dask_worker.set_resources(**{wanted.resource: threads})
@@ -253,3 +262,29 @@ def _story(error: BaseException) -> str:
 async def leave() -> None:
     """End this process, which has nobody else to end it."""
     os._exit(1)
+
+
+class Lifeline(WorkerPlugin):
+    """Ends this process where its one thread computes on for a server that is gone.
+
+    Other servers are told, as when their columns are let go, so that it costs them no attempt.
+    """
+
+    name = "sportiv-lifeline"
+
+    def setup(self, worker: Worker) -> None:
+        """Dask has added this to the worker."""
+        self._worker = worker
+
+    def transition(self, key: Key, start: str, finish: str, **_: object) -> None:
+        """The state of a task has changed: look after one that is taken back while it runs."""
+        if (start, finish) == ("executing", "released") and "-sportiv-" in str(key):
+            asyncio.get_running_loop().call_later(DESERTED_SECONDS, self._look_after, key)
+
+    def _look_after(self, key: Key) -> None:
+        state = self._worker.state
+        task = state.tasks.get(key)
+        if task is not None and task.state == "cancelled" and state.nthreads == 1:
+            for resource in _held:
+                self._worker.log_event(resource, self._worker.address)
+            asyncio.get_running_loop().call_later(LAST_WORD_SECONDS, os._exit, 1)

@@ -34,7 +34,7 @@ from tests.support.pools import (
 from tests.support.servers import FOR_TESTS, ROOT, running_server, wait_for
 
 SENT = "sending the columns"
-GONE = "has let the columns go"
+GONE = "does not offer the columns any more"
 
 
 @pytest.fixture(scope="module")
@@ -429,15 +429,22 @@ def test_a_server_and_its_scheduler_are_killed_and_every_accepted_job_ends(
         assert [server.result(job)["data"] for job in jobs] == list(range(20))
 
 
-def test_a_task_that_outlives_its_server_ends_its_worker_at_the_time_limit(
+def test_a_task_that_outlives_its_server_ends_its_worker_soon_and_costs_no_other_an_attempt(
     own: DaskCluster, tmp_path: Path
 ) -> None:
     nanny = own.start_worker()
     gate = tmp_path / "gate"
-    with running_server(tmp_path, configuration=FOR_TESTS, **own.settings) as server:
-        server.submit("wait_for_file", path=str(gate), timeout_s=1.0)
+    once = {"SPORTIV_MAX_ATTEMPTS": "1", **own.settings}
+    with (
+        running_server(tmp_path / "other", configuration=FOR_TESTS, **once) as other,
+        running_server(tmp_path, configuration=FOR_TESTS, **own.settings) as server,
+    ):
+        server.submit("wait_for_file", path=str(gate), timeout_s=300)
         wait_for(Path(f"{gate}.begun").exists, "the job has begun")
         hung = int(Path(f"{gate}.begun").read_text())
+        behind = other.submit("echo", value="well")
         server.kill()
-    wait_for(lambda: not alive(hung), "the worker has ended itself")
-    wait_for(lambda: set(filter(alive, children(nanny.pid))) - {hung}, "another is there")
+        assert other.result(behind) == {"status": "done", "data": "well"}
+        assert other.get(f"/api/jobs/{behind}")["data"]["attempts"] == []
+    assert not alive(hung)
+    assert set(filter(alive, children(nanny.pid))) - {hung}
