@@ -217,11 +217,20 @@ class Ledger(LedgerReader):
             )
 
     def check_writable(self) -> None:
-        """StorageError where nothing can be recorded now; found out by trying."""
-        with as_storage_error("the ledger cannot be written to"), self._commit_lock:
-            self.check_in_place()
-            self._writer.execute("BEGIN IMMEDIATE")
-            self._writer.execute("ROLLBACK")
+        """StorageError where nothing can be recorded now; found out by trying.
+
+        Nothing is found out while somebody else is at it for long: a flush may take its time,
+        and whoever asks how the server is must not wait for that.
+        """
+        if not self._commit_lock.acquire(timeout=2 * LOCKED_SECONDS):
+            return
+        try:
+            with as_storage_error("the ledger cannot be written to"):
+                self.check_in_place()
+                self._writer.execute("BEGIN IMMEDIATE")
+                self._writer.execute("ROLLBACK")
+        finally:
+            self._commit_lock.release()
 
     def check_in_place(self) -> None:
         """OSError where a file has been removed: SQLite would go on writing to what is gone."""

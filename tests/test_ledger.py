@@ -473,6 +473,13 @@ def test_a_file_that_another_program_holds_for_long_refuses_and_later_takes_agai
         assert accept(ledger) == 1
 
 
+def test_who_asks_whether_it_takes_writes_does_not_wait_for_one_that_hangs(path: Path) -> None:
+    with Ledger(path, Durability.PROCESS) as ledger, ThreadPoolExecutor() as threads:
+        with ledger._commit_lock:
+            threads.submit(ledger.check_writable).result(DEADLINE)
+        assert accept(ledger) == 1
+
+
 # -- old jobs, and those that begin again -----------------------------------------------
 
 
