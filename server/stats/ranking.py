@@ -7,6 +7,7 @@ ahead. Where many states are nearly equal, such intervals are rather too narrow 
 (Hall & Miller 2009).
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
@@ -31,6 +32,7 @@ from server.table import Floats, Offsets, Table
 _PART_DRAWS = 10_000_000
 _BLOCK_DRAWS = 16_000  # arrays of more than 128 KiB would be taken from the kernel anew each time
 _TOLERANCE = 1e-9
+_OFFSET = 1 / math.pi  # so that no mean of decimals lies at the border between two steps
 
 Counts = npt.NDArray[np.int64]
 
@@ -119,7 +121,7 @@ def _quantum(values: Sequence[Floats]) -> float:
 
 def _order(means: Floats, quantum: float, low: bool) -> Offsets:
     """The numbers of the states, best first, down each column of means."""
-    steps = np.rint(means / quantum)
+    steps = np.rint(means / quantum + _OFFSET)
     return np.argsort(steps if low else -steps, axis=0, kind="stable")
 
 

@@ -178,6 +178,17 @@ def test_states_that_are_equal_in_each_resample_are_in_the_order_of_their_names(
     ] == [(name, rank, float(rank <= 5), rank, rank) for rank, name in enumerate(names, 1)]
 
 
+def test_means_tie_where_rounding_has_them_on_either_side_of_a_half() -> None:
+    first = [64.0, 15.5, 13.4, 13.9, 31.8, 39.1, 37.8, 30.0]
+    first += [39.0, 36.1, 10.4, 13.5, 35.9, 12.4, 39.4, 34.8]
+    other = [10.4, 39.4, 39.0, 15.5, 13.5, 12.4, 35.9, 36.1]
+    other += [13.9, 37.8, 39.1, 31.8, 13.4, 34.8, 30.0, 64.0]
+    found = ask(states(HIGH, A=first, B=other), question=HIGH)["groups"]
+    assert sorted(first) == sorted(other)
+    assert found[0]["mean"] < found[1]["mean"], "but only for rounding"
+    assert [each["state"] for each in found] == ["A", "B"]
+
+
 def test_many_ties_go_by_name_too() -> None:
     names = [f"S{at:02}" for at in range(60)]
     values = {name: [0.1 if at % 3 else 0.2] * (1 + at % 7) for at, name in enumerate(names)}
