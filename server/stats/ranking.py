@@ -24,6 +24,7 @@ from server.stats.statistic import (
     QuestionRequest,
     Seed,
     Statistic,
+    Unanswerable,
     check_parts,
     unit_of,
 )
@@ -31,6 +32,12 @@ from server.table import Floats, Offsets, Table
 
 _PART_DRAWS = 10_000_000
 _BLOCK_DRAWS = 16_000  # arrays of more than 128 KiB would be taken from the kernel anew each time
+_FEW = 400
+"""Of no more states the partials fit into one message, however many resamples there are."""
+
+MOST_RANKS = 10_000_000
+"""Of more states, how many counts of a state at a rank all partials may have together."""
+
 _TOLERANCE = 1e-9
 _OFFSET = 1 / math.pi  # so that no mean of decimals lies at the border between two steps
 
@@ -57,9 +64,22 @@ def _chunk(states: Sequence[Group]) -> int:
 
 
 def _plan(table: Table, request: RankingRequest) -> Sequence[Json]:
-    parts = -(-request.n_resamples // _chunk(_states(table, request)))
+    states = _states(table, request)
+    chunk = _chunk(states)
+    parts = -(-request.n_resamples // chunk)
     check_parts(parts, "ask for fewer resamples or for fewer rows")
+    _check_ranks(len(states), min(chunk, request.n_resamples), parts)
     return range(parts)
+
+
+def _check_ranks(states: int, resamples: int, parts: int) -> None:
+    """Unanswerable where the counts of so many parts, of so many resamples each, are too many."""
+    counts = max(states**2, parts * states * min(states, resamples))
+    if states > _FEW and counts > MOST_RANKS:
+        raise Unanswerable(
+            f"that is too much work: the ranks of {states} states in so many resamples are more"
+            " than can be kept; ask for fewer resamples, or name fewer states"
+        )
 
 
 def ranking_stability(table: Table, request: RankingRequest, part: int) -> Json:
@@ -73,7 +93,8 @@ def ranking_stability(table: Table, request: RankingRequest, part: int) -> Json:
     the resamples do not exceed. A state without rows is left out.
 
     What a part gives is how often it saw each state at each rank, as two lists: the places in
-    a matrix of states (by name) and ranks, and the counts there, which are not 0.
+    a matrix of states (by name) and ranks, each as its distance from the one before, and the
+    counts there, which are not 0.
     """
     states = _states(table, request)
     chunk = _chunk(states)
@@ -135,15 +156,16 @@ def _rank_counts(means: Floats, quantum: float, low: bool) -> Counts:
 
 def _sparse(counts: Counts) -> list[list[int]]:
     places = np.flatnonzero(counts)
-    return [places.tolist(), counts.ravel()[places].tolist()]
+    return [np.diff(places, prepend=0).tolist(), counts.ravel()[places].tolist()]
 
 
 def _dense(partials: Sequence[Json]) -> Counts:
     """The sum of all partials, as long as the last place needs."""
-    places = np.array([place for partial in partials for place in partial[0]], dtype=np.int64)
-    counts = np.array([count for partial in partials for count in partial[1]], dtype=np.int64)
-    total = np.zeros(int(places.max(initial=-1)) + 1, dtype=np.int64)
-    np.add.at(total, places, counts)
+    places = [np.cumsum(np.array(steps, dtype=np.int64)) for steps, _ in partials]
+    length = max((int(each[-1]) + 1 for each in places if len(each)), default=0)
+    total = np.zeros(length, dtype=np.int64)
+    for each, (_, counts) in zip(places, partials, strict=True):
+        total[each] += np.array(counts, dtype=np.int64)
     return total
 
 

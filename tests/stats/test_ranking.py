@@ -311,6 +311,28 @@ def test_filters_say_which_rows_count() -> None:
     assert means(stratum="Male", states=("Utah",)) == {"Utah": 3.0}
 
 
+def test_ranks_that_are_too_many_to_be_kept_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    statistic = STATISTICS["ranking_stability"]
+    counties = states(**{f"County {at}": [float(at), 1.0] for at in range(1_000)})
+    parts = statistic.plan(counties, RankingRequest(question=LOW, n_resamples=9_999))
+    assert len(parts) == 2
+    with pytest.raises(Unanswerable, match="the ranks of 1000 states"):
+        statistic.plan(counties, RankingRequest(question=LOW, n_resamples=99_999))
+    monkeypatch.setattr(ranking, "MOST_RANKS", 999_999)
+    with pytest.raises(Unanswerable, match="name fewer states"):
+        statistic.plan(counties, RankingRequest(question=LOW, n_resamples=1))
+
+
+def test_what_a_part_gives_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    statistic = STATISTICS["ranking_stability"]
+    table = states(**{f"County {at}": drawn(at, 20) for at in range(300)})
+    monkeypatch.setattr(ranking, "_PART_DRAWS", 300 * 20 * 100)
+    request = RankingRequest(question=LOW, n_resamples=100, seed=1)
+    (part,) = statistic.plan(table, request)
+    places, _ = partial = statistic.partial(table, request, part)
+    assert len(msgspec.json.encode(partial)) < 5.5 * len(places)
+
+
 def test_too_many_parts_are_refused_and_a_plan_is_lazy(monkeypatch: pytest.MonkeyPatch) -> None:
     statistic, table = STATISTICS["ranking_stability"], states(**SEVEN)
     request = RankingRequest(question=LOW, n_resamples=10_000_000, seed=1)
