@@ -31,7 +31,7 @@ from server.stats.resampling import (
 )
 from server.stats.selection import Group, Indices, Mask, Selection, groups, select
 from server.stats.statistic import Confidence, GroupedRequest, Json, Seed, Statistic
-from server.table import MISSING, NO_YEAR, Offsets, Table
+from server.table import MISSING, NO_YEAR, Floats, Offsets, Table
 
 _PART = 3_600_000
 """What a part costs, in resampled cells at some 10 ns: about 35 ms."""
@@ -74,7 +74,17 @@ def matched(table: Table, request: CorrelationRequest) -> Matched:
     )
     shared, places = _shared(first, second)
     both = first.where(shared)
-    return Matched(both, Cells(both.sums / both.counts, (second.sums / second.counts)[places]))
+    return Matched(both, Cells(_means(both), _means(second)[places]))
+
+
+def _means(selection: Selection) -> Floats:
+    """The mean of each node, put between its values where rounding left these."""
+    means, counts = selection.sums / selection.counts, selection.counts
+    if not len(counts) or counts.max() == 1:
+        return means
+    values, firsts = selection.values(), np.cumsum(counts) - counts
+    least, greatest = np.minimum.reduceat(values, firsts), np.maximum.reduceat(values, firsts)
+    return np.clip(means, least, greatest)
 
 
 def _complete(selection: Selection) -> Selection:

@@ -264,6 +264,25 @@ def test_too_few_cells_or_a_constant_figure_have_no_correlation(
     assert ask(table)["groups"] == [{"n": len(x), "n_undefined": 0, **UNDEFINED}]
 
 
+@pytest.mark.parametrize("constant", [X, Y])
+def test_a_figure_that_only_rounding_moves_is_constant(constant: str) -> None:
+    counts = dict(enumerate((1, 3, 1, 6, 3, 10), 2011))
+    other = Y if constant == X else X
+    table = table_of(
+        [
+            *NAMED,
+            *(Row(other, "Ohio", "Sex", "Male", year, float(year)) for year in counts),
+            *(
+                Row(constant, "Ohio", "Sex", "Male", year, 0.1)
+                for year, count in counts.items()
+                for _ in range(count)
+            ),
+        ]
+    )
+    assert len({sum([0.1] * count) / count for count in counts.values()}) > 1, "but for rounding"
+    assert ask(table)["groups"] == [{"n": 6, "n_undefined": 0, **UNDEFINED}]
+
+
 def test_questions_without_a_common_cell_have_no_groups() -> None:
     table = table_of(
         [Row(X, "Ohio", "Sex", "Male", 2011, 1.0), Row(Y, "Ohio", "Sex", "Male", 2012, 1.0)]
