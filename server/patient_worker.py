@@ -28,6 +28,7 @@ from gunicorn.http.errors import LimitRequestHeaders, NoMoreData
 from gunicorn.workers.gthread import ThreadWorker
 
 from server.connection import Connection, Unsent
+from server.connections import Connections
 from server.express import Express, Passenger
 from server.refusal import refusal
 from server.wire import MAX_BODY, MAX_HEAD, SERVER
@@ -64,7 +65,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         super().__init__(*arguments, **options)
         self.receive_seconds = RECEIVE_SECONDS
         self.express: Express | None = None
-        self._connections: set[Connection] = set()
+        self._connections: Connections
         self._boarding: list[Passenger] = []  # who goes the short way, from the next `_depart` on
         self._next_look = 0.0
         self._next_notice = 0.0
@@ -73,6 +74,11 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         """Begin; gunicorn has no setting for the name that it gives to clients."""
         wsgi.SERVER = SERVER
         super().init_process()
+
+    def run(self) -> None:
+        """Serve until told to stop."""
+        self._connections = Connections(self.poller)
+        super().run()
 
     # -- the main thread --------------------------------------------------------------
 
@@ -94,35 +100,18 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         self.nr_conns = len(self._connections)
         if self.nr_conns >= self.worker_connections:
             self._make_room()
-        self._wait(conn, selectors.EVENT_READ, self._receive, self.receive_seconds)
+        self._connections.wait(conn, selectors.EVENT_READ, self._receive, self.receive_seconds)
 
     def _make_room(self) -> bool:
-        """Close the connection that would be closed first, of those that wait for their client."""
-        waiting = [each for each in self._connections if each.deadline < math.inf]
-        if waiting:
-            self._close(min(waiting, key=lambda each: each.deadline))
-        return bool(waiting)
+        """Close the connection that would be closed first; whether there was one to be closed."""
+        first = self._connections.first_due()
+        if first is not None:
+            self._close(first)
+        return first is not None
 
-    def _wait(
-        self,
-        conn: Connection,
-        event: int,
-        then: Callable[[Connection], None],
-        seconds: float,
-    ) -> None:
-        conn.deadline = time.monotonic() + seconds
-        conn.on_event = then
-        if conn.watched == event:
-            return
-        change = self.poller.modify if conn.watched else self.poller.register
-        change(conn.socket, event, conn)
-        conn.watched = event
-
-    def _wait_no_more(self, conn: Connection) -> None:
-        conn.deadline = math.inf
-        if conn.watched:
-            self.poller.unregister(conn.socket)
-            conn.watched = 0
+    def _close(self, conn: Connection) -> None:
+        self._connections.close(conn)
+        self.nr_conns = len(self._connections)
 
     def _receive(self, conn: Connection) -> None:
         try:
@@ -158,7 +147,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     def _hand_over(self, conn: Connection) -> None:
         """Have a request answered. What else may come meanwhile is looked at, but not read."""
         conn.deadline = math.inf
-        conn.on_event = self._wait_no_more
+        conn.on_event = self._connections.wait_no_more
         conn.take_request()
         passenger = None
         if self.express is not None and conn.whole and self.alive:
@@ -210,12 +199,12 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
 
     def _after_answer(self, conn: Connection) -> None:
         if size := len(conn.sock.content):
-            if sum(len(each.sock.content) for each in self._connections) > MOST_UNSENT:
+            if self._connections.unsent > MOST_UNSENT:
                 log.warning("an answer of %d bytes is dropped: clients take theirs slowly", size)
                 self._close(conn)
             else:
                 seconds = SEND_SECONDS + size / SLOWEST
-                self._wait(conn, selectors.EVENT_WRITE, self._send, seconds)
+                self._connections.wait(conn, selectors.EVENT_WRITE, self._send, seconds)
         else:
             self._answered(conn)
 
@@ -226,7 +215,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             self._close(conn)
             return
         if not conn.sock.content:
-            self._wait_no_more(conn)
+            self._connections.wait_no_more(conn)
             self._answered(conn)
 
     def _answered(self, conn: Connection) -> None:
@@ -236,11 +225,11 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             self._hand_over(conn)
         else:
             seconds = self.receive_seconds if conn.received else self.cfg.keepalive
-            self._wait(conn, selectors.EVENT_READ, self._receive, seconds)
+            self._connections.wait(conn, selectors.EVENT_READ, self._receive, seconds)
 
     def _refuse(self, conn: Connection, error: Exception) -> None:
         """Answer a request that is not even handed over."""
-        self._wait_no_more(conn)
+        self._connections.wait_no_more(conn)
         self.handle_error(None, conn.sock, conn.client, error)
         with contextlib.suppress(OSError):
             conn.send()
@@ -255,7 +244,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             return
         conn.leaving = True
         conn.received.clear()
-        self._wait(conn, selectors.EVENT_READ, self._ignore, LEAVE_SECONDS)
+        self._connections.wait(conn, selectors.EVENT_READ, self._ignore, LEAVE_SECONDS)
 
     def _ignore(self, conn: Connection) -> None:
         try:
@@ -267,12 +256,6 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         conn.received += data
         if not data or len(conn.received) > MAX_BODY + MAX_HEAD:
             self._close(conn)
-
-    def _close(self, conn: Connection) -> None:
-        self._wait_no_more(conn)
-        conn.socket.close()
-        self._connections.discard(conn)
-        self.nr_conns = len(self._connections)
 
     # -- gunicorn's loop calls these, whenever something has happened, or every second ----
 
@@ -298,7 +281,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         now = time.monotonic()
         if now >= self._next_look or force:
             self._next_look = now + LOOK_SECONDS
-            for conn in [each for each in self._connections if each.deadline <= now]:
+            for conn in self._connections.late(now):
                 self._end_late(conn)
 
     def murder_pending(self) -> None:
@@ -311,9 +294,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             self._close(conn)
 
     def _cap_keepalive(self, deadline: float) -> None:
-        for conn in self._connections:
-            if not conn.received and conn.deadline < math.inf:
-                conn.deadline = min(conn.deadline, deadline)
+        self._connections.cap_idle(deadline)
 
     # -- a thread of the pool ---------------------------------------------------------
 

@@ -20,8 +20,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             " memory digest variable client client_errors"
         ),
         (
-            "settings connection drain_rate job_state reserve result_locks logging_setup"
-            " folder_lock dataset column_source chart_library stats"
+            "settings connection connections drain_rate job_state reserve result_locks"
+            " logging_setup folder_lock dataset column_source chart_library stats"
         ),
         (
             "csv_text csv_rows row_order parquet_file ingest shared_data column_cache"
