@@ -38,6 +38,13 @@ Ten million resamples leave a quantile of 95 % confidence uncertain by some 0.00
 errors; half a step of the grid is at most 0.0005.
 """
 
+_BESIDE_MIDDLE = 2.0**-26
+"""By how much of a step the border between two points is beside the middle: more than rounding
+has values off, and too little for any other that data in decimals have."""
+
+_ROUNDING = 2.0**-50
+"""What part of a figure rounding may change, when it is computed from a few others."""
+
 _DIGITS = 4
 _LARGEST_DIGIT_BASE = 2**16
 """Four indices below this many are drawn as the digits of one number of 64 bits."""
@@ -194,8 +201,13 @@ class Grid(NamedTuple):
     scale: float
 
     def numbers(self, values: npt.ArrayLike) -> Offsets:
-        """The number of the point nearest to each value."""
-        return np.rint(np.asarray(values) * (self.scale / self.step)).astype(np.int64)
+        """The number of the point nearest to each value.
+
+        Equal values have equal numbers also where they lie in the middle between two points
+        and their last digits are off by rounding.
+        """
+        places = np.asarray(values) * (self.scale / self.step)
+        return np.rint(places + _BESIDE_MIDDLE).astype(np.int64)
 
     def points(self, numbers: Offsets) -> Floats:
         """The point of each number."""
@@ -249,7 +261,9 @@ class Distribution(NamedTuple):
         return scale * math.sqrt(squares / (n - 1))
 
     def share_below(self, value: float) -> float:
-        """The share of figures below a value; those that equal it count half."""
-        below, up_to = (np.searchsorted(self.values, value, side) for side in ("left", "right"))
+        """The share of figures below a value; those that equal it, but for rounding, count half."""
+        slack = _ROUNDING * float(np.abs(self.values).max())
+        below = np.searchsorted(self.values, value - slack, "left")
+        up_to = np.searchsorted(self.values, value + slack, "right")
         twice = int(self.counts[:below].sum()) + int(self.counts[:up_to].sum())
         return twice / (2 * int(self.counts.sum()))

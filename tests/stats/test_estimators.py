@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from server.stats import estimators
-from server.stats.resampling import Share, stream
+from server.stats.resampling import Share, stream, tally
 
 
 def source(seed: int = 5) -> np.random.Generator:
@@ -40,6 +41,26 @@ def test_the_resampled_means_of_a_few_rows_have_the_exact_distribution(n: int) -
     totals = sorted(exact)
     expected = np.array([exact[each] for each in totals]) * (many / n**n)
     assert stats.chisquare([drawn[each] for each in totals], expected).pvalue > 1e-4
+
+
+@pytest.mark.parametrize(
+    "tenths", [(179, 266, 306, 442), (238, 246, 314, 339), (307, 308, 316, 317), (1, 2, 3, 4)]
+)
+@pytest.mark.parametrize("name", ["mean", "median"])
+def test_resamples_that_equal_the_estimate_count_half_whatever_rounding_does(
+    name: str, tenths: tuple[int, ...]
+) -> None:
+    estimator = estimators.ESTIMATORS[name](np.array(tenths) / 10)
+    many = 200_000
+    distribution = estimator.distribution(tally(estimator.resampled(source(), many)))
+    share = distribution.share_below(estimator.estimate())
+
+    def figure(drawn: Sequence[int]) -> int:
+        return sum(drawn) if name == "mean" else sum(sorted(drawn)[1:3])
+
+    sums = [figure(drawn) for drawn in itertools.product(tenths, repeat=4)]
+    exact = sum((each < figure(tenths)) + (each <= figure(tenths)) for each in sums) / 2 / 4**4
+    assert share == pytest.approx(exact, abs=5 * 0.5 / math.sqrt(many))
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 6, 7])
