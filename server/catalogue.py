@@ -101,9 +101,12 @@ class Catalogue:
             self._check_years(*request.years)
         strata = self._divisions.get(request.category or "", ())
         if request.category and request.stratum and request.stratum not in strata:
+            is_few = len(strata) <= _MOST_COMPARED
+            known = strata if is_few else nearest(request.stratum, strata)
             raise BadRequest(
                 f"category {request.category!r} has no stratum {request.stratum!r}; "
-                f"it has: {', '.join(map(repr, strata))}"
+                f"{'it has' if is_few else f'nearest of its {len(strata)}'}: "
+                f"{', '.join(map(repr, known))}"
             )
         state = getattr(request, "state", None)
         if state is not None and request.states is not None and state not in request.states:

@@ -22,6 +22,7 @@ from server.table import NO_YEAR
 _NO_NUMBER = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "NULL"})
 _NUMBER = re.compile(r"[+-]?((\d+|\d{1,3}(,\d{3})+)(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _YEAR = re.compile(r"[+-]?\d{1,9}(\.0*)?", re.ASCII)
+_MOST_LISTED = 100
 _GZIP, _BOM = b"\x1f\x8b", b"\xef\xbb\xbf"
 
 LONGEST_FIELD = 1 << 24
@@ -123,12 +124,19 @@ def _position(layout: Layout, role: str, accepted: tuple[str, ...]) -> int:
     path, header, line = layout.path, layout.header, layout.line or None
     name = next((name for name in accepted if name in header), None)
     if name is None:
-        wanted, found = (", ".join(map(_quoted, names)) for names in (accepted, header))
+        wanted, found = _listed(accepted), _listed(header)
         reason = f"no column for the {role}: none is named {wanted}; there are {found}"
         raise DataError(path, reason, line=line)
     if header.count(name) > 1:
         raise DataError(path, "stands more than once in the header", line=line, column=name)
     return header.index(name)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    """The names, the first ones of many."""
+    listed = ", ".join(map(_quoted, names[:_MOST_LISTED]))
+    more = len(names) - _MOST_LISTED
+    return f"{listed} and {more} more" if more > 0 else listed
 
 
 def _quoted(text: str) -> str:

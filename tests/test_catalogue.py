@@ -316,6 +316,16 @@ def test_any_json_is_refused_in_words_or_names_what_the_table_has(fields: dict[s
     assert request.state in TABLE.names.location
 
 
+def test_of_a_category_of_many_strata_the_nearest_are_told() -> None:
+    rows = [Row(WALKING, "Ohio", "Trade", f"Trade {n}", 2011, 1.0) for n in range(500)]
+    rows.append(Row(WALKING, "Ohio", "Age", "Trade 5000", 2011, 1.0))
+    catalogue = Catalogue(table_of(rows), DESCRIPTION, STATISTICS)
+    body = body_of(question=WALKING, state="Ohio", category="Trade", stratum="Trade 5000")
+    message = refusal(catalogue, body)
+    assert "has no stratum 'Trade 5000'; nearest of its 500: 'Trade 50', " in message
+    assert len(message) < 200
+
+
 # -- the nearest names ----------------------------------------------------------------
 
 KNOWN = ["Alabama", "Alaska", "New Hampshire", "New Jersey", "New Mexico", "New York", "Ohio"]

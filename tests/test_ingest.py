@@ -789,6 +789,14 @@ def test_a_file_that_cannot_be_read_is_refused_with_the_systems_reason(
     assert refusal(tmp_path, description) == f"data file {tmp_path}: Is a directory"
 
 
+def test_of_a_header_of_thousands_of_columns_the_first_ones_are_told(
+    tmp_path: Path, description: Description
+) -> None:
+    header = ",".join(f"column {n}" for n in range(3_000))
+    message = refusal(written(tmp_path / "data.csv", f"{header}\n"), description)
+    assert message.endswith("'column 98', 'column 99' and 2900 more")
+
+
 class Unsteady(type(Path())):  # type: ignore[misc]
     """The path of a file that somebody changes whenever it is opened."""
 
