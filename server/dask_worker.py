@@ -39,7 +39,7 @@ GRACE = 2.0
 DESERTED_SECONDS = 5.0
 """How long a worker is at what nobody wants any more; a server that is there ends it sooner."""
 
-LAST_WORD_SECONDS = 0.5
+LAST_WORD_SECONDS = 2.0
 """How long the word may take that a worker is about to leave."""
 
 LONGEST_TOLD = 8192

@@ -168,7 +168,7 @@ def test_a_worker_ends_with_its_crew_although_it_is_busy(tmp_path: Path) -> None
 
 def test_another_fork_server_is_started_where_the_first_is_gone(crew: Crew) -> None:
     with started(crew) as earlier:
-        (first,) = children(os.getpid())
+        first = own_fork_server(earlier.pid)
         assert end(first)
         wait_until(lambda: not alive(first))
         tried = time.monotonic()

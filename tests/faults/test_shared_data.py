@@ -76,6 +76,7 @@ def test_a_worker_that_writes_to_a_column_fails_its_own_job_and_changes_nothing(
         assert server.data("value_sum") == before
 
 
+@pytest.mark.alone  # others may make named memory of their own meanwhile
 def test_no_segment_is_left_when_everything_is_killed(tmp_path: Path) -> None:
     before = named_memory()
     with running_server(tmp_path, configuration=FOR_TESTS) as server:

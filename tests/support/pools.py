@@ -402,12 +402,12 @@ class Bench:
 
     def hold_all(self) -> list[Gate]:
         """Give every worker a task that it stays at until its gate is opened."""
-        gates = []
-        for _ in range(len(self.pool.workers())):
-            gates.append(self.gate())
-            self.submit("wait_for_file", path=gates[-1].path)
+        wait_until(lambda: len(self.at_work()) == len(self.pool.workers()) > 0)
+        gates = [self.gate() for _ in self.pool.workers()]
+        held = {self.submit("wait_for_file", path=gate.path) for gate in gates}
         for gate in gates:
             gate.begun()
+        self.heard.wait_until(lambda: held <= {task.job for task in self.heard.started})
         return gates
 
     def at_work(self) -> list[WorkerInfo]:
