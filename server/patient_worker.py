@@ -49,6 +49,9 @@ LOOK_SECONDS = 0.5
 MOST_UNSENT = 64 * 2**20
 """How many bytes of answers may wait for slow clients, all together."""
 
+ACCEPTED_AT_ONCE = 64
+"""How many connections are taken before others have their turn."""
+
 NO_ROOM_SECONDS = 0.05
 """How long to pause where the system has no room for a connection, and none can be closed."""
 
@@ -83,24 +86,34 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     # -- the main thread --------------------------------------------------------------
 
     def accept(self, listener: socket.socket) -> None:
-        """Take a connection from `listener`."""
+        """Take the connections that wait at `listener`, so many at most before others' events."""
+        server = listener.getsockname()
+        for _ in range(ACCEPTED_AT_ONCE):
+            if not self._accept_one(listener, server):
+                return
+
+    def _accept_one(self, listener: socket.socket, server: Any) -> bool:
+        """Take a connection; whether there was one."""
         try:
             client_socket, client = listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return
+        except ConnectionAbortedError:
+            return True
+        except BlockingIOError:
+            return False
         except OSError as error:
             if error.errno not in _NO_ROOM:
                 raise
             log.error("a connection has to wait: %s", error)
             if not self._make_room():
                 time.sleep(NO_ROOM_SECONDS)
-            return
-        conn = Connection(client_socket, client, listener.getsockname())
+            return False
+        conn = Connection(client_socket, client, server)
         self._connections.add(conn)
         self.nr_conns = len(self._connections)
         if self.nr_conns >= self.worker_connections:
             self._make_room()
         self._connections.wait(conn, selectors.EVENT_READ, self._receive, self.receive_seconds)
+        return True
 
     def _make_room(self) -> bool:
         """Close the connection that would be closed first; whether there was one to be closed."""
