@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 from itertools import repeat
 from pathlib import Path
@@ -48,7 +49,7 @@ def been_here(request: Anything) -> bool:
 
 def announce(request: Anything) -> None:
     """Tell at `path`.begun, whole or not at all, in which process the task has begun."""
-    draft = Path(f"{request.path}.{os.getpid()}")
+    draft = Path(f"{request.path}.{os.getpid()}.{threading.get_ident()}")
     draft.write_text(str(os.getpid()))
     draft.rename(f"{request.path}.begun")
 
