@@ -220,12 +220,13 @@ class DaskTasks:
         """A worker is gone that had these tickets; an `attempt` failed, unless we have ended it.
 
         That costs what it had begun. Where the word of that has died with the worker, it was
-        the ticket that it had for longest.
+        the ticket that it had for longest: perhaps one that is out no more, which Dask has
+        tried again before it heard of that.
         """
-        had = sorted(ticket for ticket in tickets if ticket in self.out)
+        first = min(filter(None, tickets), default=0)
         begun = self.begun_on(worker)
-        if not begun and had and self.out[had[0]].worker is None:
-            begun = [self.out[had[0]]]
+        if not begun and first in self.out and self.out[first].worker is None:
+            begun = [self.out[first]]
         for out in begun:
             self._lose(out, attempt)
 

@@ -129,6 +129,16 @@ def test_a_worker_lost_before_its_word_has_cost_the_first_of_its_tasks(desk: Des
     assert [job for job, _, _ in desk.outcomes()] == [1]
 
 
+def test_what_dask_tries_again_too_late_costs_those_behind_it_nothing(desk: Desk) -> None:
+    for job in (1, 2):
+        desk.accept(job, attempts=1)
+    desk.tasks.hand_out(1, 0.0)
+    desk.tasks.lost("a", [1], ATTEMPT)
+    desk.tasks.lost("b", [1, 2], ATTEMPT)
+    assert [job for job, _, _ in desk.outcomes()] == [1]
+    assert set(desk.tasks.out) == {2}
+
+
 def test_a_worker_that_was_ended_on_purpose_costs_no_attempt(desk: Desk) -> None:
     desk.accept(1, attempts=1)
     desk.tasks.hand_out(1, 0.0)
