@@ -9,16 +9,22 @@ Which worker computes a task is Dask's to say. Here is whose turn it is, as with
 and how many tasks are out at a time. State only: no I/O, no clock, one thread.
 """
 
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 from msgspec import Raw
 
-from server.logging_setup import fields
-from server.messages import TaskKind
-from server.pool import Attempt, Listener, Order, Outcome, TimeLimit
+from server.pool import (
+    LATER_STEPS,
+    Attempt,
+    Listener,
+    Order,
+    Outcome,
+    TimeLimit,
+    note_attempt,
+    used_up,
+)
 from server.turns import Turns
 
 LATENCY = 0.05
@@ -26,10 +32,6 @@ LATENCY = 0.05
 
 DEEPEST = 16
 """How many tasks are with Dask at most for each that can be computed at a time."""
-
-_FIRST = frozenset((TaskKind.MERGE, TaskKind.COMBINE))  # their jobs have had their turns
-
-log = logging.getLogger("sportiv.pool")
 
 
 @dataclass(eq=False, slots=True)
@@ -99,7 +101,7 @@ class DaskTasks:
 
     def accept(self, order: Order, now: float) -> None:
         """A new task."""
-        if order.task.kind in _FIRST:
+        if order.task.kind in LATER_STEPS:
             self._waiting.prepend(Pending(order, now))
         else:
             self._waiting.append(Pending(order, now))
@@ -236,19 +238,14 @@ class DaskTasks:
             return
         out.tried = True
         out.pending.attempts += (attempt,)
-        task, tries = out.pending.order.task, len(out.pending.attempts)
-        about = fields(
-            worker=attempt.pid, job=task.job, statistic=task.statistic, request_id=task.request_id
-        )
-        story = f"{attempt.cause}, {attempt.stage}"
-        log.warning("job %d part %d attempt %d: %s", task.job, task.part, tries, story, extra=about)
+        tries = len(out.pending.attempts)
+        note_attempt(out.pending.order.task, attempt, tries)
         if tries < out.pending.order.max_attempts:
             self.retried += 1
             return
         self._removed(out.ticket)
         self._cluster.recall(out.ticket)
-        story = f"its worker died in each of {tries} attempts; in the last, {attempt.cause}"
-        self._end(out.pending, None, story)
+        self._end(out.pending, None, used_up(attempt, tries))
 
     def _end(self, pending: Pending, data: Raw | None, reason: str | None) -> None:
         self._listener.task_ended(Outcome(pending.order.task, data, reason, pending.attempts))

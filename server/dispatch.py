@@ -9,7 +9,6 @@ The scheduler says who gets what; here it is told to those whom it concerns, the
 the listener.
 """
 
-import logging
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,18 +18,13 @@ from msgspec import Raw
 
 from server.crew import Worker
 from server.deadlines import JobEnds
-from server.logging_setup import fields
 from server.messages import Assign, Forget, Stop, Task, TaskKind
 from server.pipes import Pipes
-from server.pool import Attempt, Listener, Order, Outcome
+from server.pool import LATER_STEPS, Attempt, Listener, Order, Outcome, note_attempt, used_up
 from server.scheduler import Assignment, Scheduler
 
 LEAVE_TIMEOUT = 5.0
 """Seconds that a worker has to leave when it is told to, before it is killed."""
-
-_FIRST = frozenset((TaskKind.MERGE, TaskKind.COMBINE))  # their jobs have had their turns
-
-log = logging.getLogger("sportiv.pool")
 
 
 @dataclass(eq=False, slots=True)
@@ -78,7 +72,7 @@ class Dispatch:
 
     def accept(self, order: Order) -> None:
         """A new task."""
-        if order.task.kind in _FIRST:
+        if order.task.kind in LATER_STEPS:
             self._scheduler.submit_next(Pending(order))
         else:
             self._scheduler.submit(Pending(order))
@@ -209,15 +203,10 @@ class Dispatch:
 
     def _try_again(self, pending: Pending, attempt: Attempt) -> None:
         pending.attempts += (attempt,)
-        task, tries = pending.order.task, len(pending.attempts)
-        story = f"{attempt.cause}, {attempt.stage}"
-        about = fields(
-            worker=attempt.pid, job=task.job, statistic=task.statistic, request_id=task.request_id
-        )
-        log.warning("job %d part %d attempt %d: %s", task.job, task.part, tries, story, extra=about)
+        tries = len(pending.attempts)
+        note_attempt(pending.order.task, attempt, tries)
         if tries >= pending.order.max_attempts:
-            reason = f"its worker died in each of {tries} attempts; in the last, {attempt.cause}"
-            self.end(pending, None, reason)
+            self.end(pending, None, used_up(attempt, tries))
         else:
             self.retried += 1
             self._scheduler.submit_next(pending)

@@ -4,13 +4,20 @@ A pool takes tasks and tells a listener how each one ended. It knows nothing of 
 or HTTP.
 """
 
+import logging
 from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
 
 from server.channel import MAX_FRAME
-from server.messages import Task
+from server.logging_setup import fields
+from server.messages import Task, TaskKind
+
+LATER_STEPS = frozenset((TaskKind.MERGE, TaskKind.COMBINE))
+"""The kinds of tasks whose jobs have had their turns: they go before others."""
+
+log = logging.getLogger("sportiv.pool")
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -90,6 +97,20 @@ class Outcome(msgspec.Struct, frozen=True):
     data: msgspec.Raw | None
     reason: str | None = None
     attempts: tuple[Attempt, ...] = ()
+
+
+def note_attempt(task: Task, attempt: Attempt, tries: int) -> None:
+    """Tell the log of an attempt at the task that has failed, the last of so many."""
+    about = fields(
+        worker=attempt.pid, job=task.job, statistic=task.statistic, request_id=task.request_id
+    )
+    story = f"{attempt.cause}, {attempt.stage}"
+    log.warning("job %d part %d attempt %d: %s", task.job, task.part, tries, story, extra=about)
+
+
+def used_up(attempt: Attempt, tries: int) -> str:
+    """The reason for which a task fails whose attempts are used up, the last of so many."""
+    return f"its worker died in each of {tries} attempts; in the last, {attempt.cause}"
 
 
 class WorkerInfo(msgspec.Struct, frozen=True):
