@@ -97,12 +97,16 @@ class Table:
         """How many rows have a value."""
         return len(self.value)
 
-    def node(self, key: str, code: int, within: slice) -> int | None:
-        """The node of level `key` that has `code`, among the siblings `within`; None if none."""
+    def find(self, key: str, name: str, within: slice) -> int | None:
+        """The node of level `key` that has this name, among the siblings `within`; None if none."""
+        code = self.names.code(key, name)
+        if code is None:
+            return None
         codes = self.level(key).codes
-        place = bisect_left(codes, code, within.start, within.stop)  # quicker than NumPy's for few
-        found = place < within.stop and codes[place] == code
-        return place if found else None
+        place = within.start + code  # there it is where all names before it have nodes, too
+        if place >= within.stop or codes.item(place) != code:
+            place = bisect_left(codes, code, within.start, within.stop)  # few: slower by NumPy
+        return place if place < within.stop and codes.item(place) == code else None
 
     def level(self, key: str) -> Level:
         """The level of the sort key `key`, one of `KEYS`."""

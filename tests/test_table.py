@@ -123,34 +123,40 @@ def test_a_level_is_found_by_its_key(table: Table) -> None:
 
 
 def test_a_node_is_found_among_its_siblings_only(table: Table) -> None:
-    alaska = table.names.code("location", "Alaska")
-    hawaii = table.names.code("location", "Hawaii")
-    assert alaska is not None
-    assert hawaii is not None
     first, second = (table.level("question").children(node) for node in range(2))
-    assert table.node("location", alaska, first) == 0
-    assert table.node("location", hawaii, first) == 1
-    assert table.node("location", alaska, second) == 2
-    assert table.node("location", hawaii, second) is None
-    assert table.node("location", alaska, slice(0, 0)) is None
+    assert table.find("location", "Alaska", first) == 0
+    assert table.find("location", "Hawaii", first) == 1
+    assert table.find("location", "Alaska", second) == 2
+    assert table.find("location", "Hawaii", second) is None
+    assert table.find("location", "Alaska", slice(0, 0)) is None
 
 
-@given(st.lists(st.integers(MISSING, 30), unique=True).map(sorted), st.integers(-5, 40))
-def test_a_node_is_found_where_it_is_and_nowhere_else(codes: list[int], code: int) -> None:
+NAMES = tuple(f"{number:02}" for number in range(30))
+
+
+@given(
+    st.lists(st.integers(MISSING, 29), unique=True).map(sorted),
+    st.sampled_from((*NAMES, "", "30", "1")),
+    st.integers(0, 5),
+)
+def test_a_node_is_found_where_it_is_and_nowhere_else(
+    codes: list[int], name: str, first: int
+) -> None:
     column = np.array(codes, dtype=np.int32)
     level = group_tree([column], np.zeros(len(codes)))[0]
     fields = dict.fromkeys((*KEYS, "value", "weight"), column)
-    table = Table("", Names((), (), (), ()), **fields, levels=(level,) * 5)  # type: ignore[arg-type]
-    found = table.node("question", code, slice(0, len(codes)))
-    assert found == (codes.index(code) if code in codes else None)
+    table = Table("", Names(NAMES, (), (), ()), **fields, levels=(level,) * 5)  # type: ignore[arg-type]
+    found = table.find("question", name, slice(first, len(codes)))
+    siblings = [NAMES[code] if code != MISSING else None for code in codes]
+    expected = name in siblings[first:]
+    assert found == (siblings.index(name) if expected else None)
 
 
 def test_names_hold_also_what_has_no_value(table: Table) -> None:
     assert table.names.question == ("Q1", "Q2", "Q3")
     assert table.names.location == ("Alaska", "Hawaii", "Ohio")
-    code = table.names.code("question", "Q2")
-    assert code == 1
-    assert table.node("question", code, slice(0, 2)) is None
+    assert table.names.code("question", "Q2") == 1
+    assert table.find("question", "Q2", slice(0, 2)) is None
 
 
 @given(st.sets(st.text(max_size=3)), st.text(max_size=3))

@@ -5,14 +5,16 @@ two by category. Where a state has no row with a value, it is left out of answer
 states, and its mean is None in answers about it alone.
 """
 
-from collections.abc import Sequence
-from operator import itemgetter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
 
 from server.stats.charts_heat import by_strata
 from server.stats.charts_ranked import differences
-from server.stats.selection import means_by
+from server.stats.selection import mean_of, means_by
 from server.stats.statistic import Json, QuestionRequest, StateRequest, Statistic
-from server.table import MISSING, Table
+from server.table import MISSING, Codes, Floats, Table
 
 BEST = 5
 """How many states `best5` and `worst5` name."""
@@ -20,72 +22,64 @@ BEST = 5
 _STRATA = ("location", "category", "stratum")
 
 
-def _state_means(table: Table, request: QuestionRequest) -> dict[str, float]:
-    """The mean of each state that has one, in the order of the states' names."""
+def _by_state(table: Table, request: QuestionRequest) -> tuple[Codes, Floats]:
+    """The code and the mean of each state that has one, in the order of the states' names."""
     (codes,), means = means_by(table, request, ("location",))
-    return dict(zip(map(table.names.location.__getitem__, codes), means, strict=True))
+    return codes, means
 
 
-def _state_mean(table: Table, request: StateRequest) -> float | None:
-    _, means = means_by(table, request, ("location",), request.state)
-    return means[0] if means else None
+def _named(table: Table, codes: Codes, figures: Floats) -> dict[str, float]:
+    """`{state: figure}`, in this order."""
+    names = map(table.names.location.__getitem__, codes.tolist())
+    return dict(zip(names, figures.tolist(), strict=True))
 
 
-def _global_mean(table: Table, request: QuestionRequest) -> float | None:
-    _, means = means_by(table, request, ())
-    return means[0] if means else None
-
-
-def _ascending(means: dict[str, float]) -> list[tuple[str, float]]:
-    """The lowest first; equal ones stay in the order of their names."""
-    return sorted(means.items(), key=itemgetter(1))
-
-
-def _descending(means: dict[str, float]) -> list[tuple[str, float]]:
-    """The highest first; equal ones stay in the order of their names."""
-    return sorted(means.items(), key=itemgetter(1), reverse=True)
+def _first(table: Table, request: QuestionRequest, *, lowest: bool) -> dict[str, float]:
+    """The states with the lowest or the highest means; equal ones in the order of their names."""
+    codes, means = _by_state(table, request)
+    order = np.argsort(means if lowest else -means, kind="stable")[:BEST]
+    return _named(table, codes[order], means[order])
 
 
 def states_mean(table: Table, request: QuestionRequest, part: Json) -> Json:
-    """`{state: mean}`, ascending by mean."""
-    return dict(_ascending(_state_means(table, request)))
+    """`{state: mean}`, ascending by mean; equal ones in the order of their names."""
+    codes, means = _by_state(table, request)
+    order = np.argsort(means, kind="stable")
+    return _named(table, codes[order], means[order])
 
 
 def state_mean(table: Table, request: StateRequest, part: Json) -> Json:
     """`{state: mean}` of the one state."""
-    return {request.state: _state_mean(table, request)}
+    return {request.state: mean_of(table, request, request.state)}
 
 
 def best5(table: Table, request: QuestionRequest, part: Json) -> Json:
     """The five best `{state: mean}`, best first: the lowest means where less is better."""
-    low = request.question in table.names.better_low
-    means = _state_means(table, request)
-    return dict((_ascending if low else _descending)(means)[:BEST])
+    return _first(table, request, lowest=request.question in table.names.better_low)
 
 
 def worst5(table: Table, request: QuestionRequest, part: Json) -> Json:
     """The five worst `{state: mean}`, worst first: the highest means where less is better."""
-    low = request.question in table.names.better_low
-    means = _state_means(table, request)
-    return dict((_descending if low else _ascending)(means)[:BEST])
+    return _first(table, request, lowest=request.question not in table.names.better_low)
 
 
 def global_mean(table: Table, request: QuestionRequest, part: Json) -> Json:
     """`{"global_mean": mean}` over every row of the question."""
-    return {"global_mean": _global_mean(table, request)}
+    return {"global_mean": mean_of(table, request)}
 
 
 def diff_from_mean(table: Table, request: QuestionRequest, part: Json) -> Json:
     """`{state: global mean - state mean}` for every state."""
-    overall = _global_mean(table, request)
+    overall = mean_of(table, request)
     if overall is None:
         return {}
-    return {state: overall - mean for state, mean in _state_means(table, request).items()}
+    codes, means = _by_state(table, request)
+    return _named(table, codes, overall - means)
 
 
 def state_diff_from_mean(table: Table, request: StateRequest, part: Json) -> Json:
     """`{state: global mean - state mean}` of the one state."""
-    overall, mean = _global_mean(table, request), _state_mean(table, request)
+    overall, mean = mean_of(table, request), mean_of(table, request, request.state)
     return {request.state: None if overall is None or mean is None else overall - mean}
 
 
@@ -96,7 +90,7 @@ def mean_by_category(table: Table, request: QuestionRequest, part: Json) -> Json
     codes, means = means_by(table, request, _STRATA)
     return {
         f"({locations[location]}, {categories[category]}, {strata[stratum]})": mean
-        for location, category, stratum, mean in zip(*codes, means, strict=True)
+        for location, category, stratum, mean in _listed(*codes, means)
         if category != MISSING
     }
 
@@ -108,10 +102,15 @@ def state_mean_by_category(table: Table, request: StateRequest, part: Json) -> J
     return {
         request.state: {
             f"({categories[category]}, {strata[stratum]})": mean
-            for category, stratum, mean in zip(*codes, means, strict=True)
+            for category, stratum, mean in _listed(*codes, means)
             if category != MISSING
         }
     }
+
+
+def _listed(*columns: Codes | Floats) -> Iterator[tuple[Any, ...]]:
+    """The entries of columns of equal length side by side, as Python's own numbers."""
+    return zip(*(column.tolist() for column in columns), strict=True)
 
 
 def _texts(names: Sequence[str]) -> list[str]:

@@ -129,17 +129,22 @@ def _all_of(table: Table, key: str, question: str, state: str | None) -> Selecti
 
 def _span(table: Table, key: str, question: str, state: str | None) -> slice:
     """Where the nodes of the level `key` lie that are below the question, or its state."""
-    names = [question] if state is None else [question, state]
-    nodes = slice(0, len(table.level("question").codes))
-    for place, (level_key, level) in enumerate(zip(KEYS, table.levels, strict=True)):
-        if place < len(names):
-            code = table.names.code(level_key, names[place])
-            node = None if code is None else table.node(level_key, code, nodes)
-            nodes = slice(0, 0) if node is None else slice(node, node + 1)
-        if level_key == key:
-            break
-        nodes = slice(int(level.starts[nodes.start]), int(level.starts[nodes.stop]))
-    return nodes
+    node = _node(table, question, state)
+    if node is None:
+        return slice(0, 0)
+    start, stop = node, node + 1
+    for level in table.levels[0 if state is None else 1 : KEYS.index(key)]:
+        start, stop = level.starts.item(start), level.starts.item(stop)
+    return slice(start, stop)
+
+
+def _node(table: Table, question: str, state: str | None) -> int | None:
+    """The node of the question, or that of the state below it; None where there is none."""
+    top = table.levels[0]
+    node = table.find("question", question, slice(0, len(top.codes)))
+    if state is None or node is None:
+        return node
+    return table.find("location", state, top.children(node))
 
 
 # -- groups ---------------------------------------------------------------------------
@@ -173,7 +178,8 @@ def groups(selection: Selection, by: By | None) -> list[Group]:
         return [Group({}, selection)]
     order, firsts, codes = _grouped(selection, _SORT_KEYS[by])
     runs = np.split(order, firsts[1:]) if len(order) else []
-    labels = [_label(selection.table, by, each) for each in zip(*codes, strict=True)]
+    listed = (each.tolist() for each in codes)
+    labels = [_label(selection.table, by, each) for each in zip(*listed, strict=True)]
     return [
         Group(label, Selection(selection.table, selection.key, selection.nodes[run]))
         for label, run in zip(labels, runs, strict=True)
@@ -221,10 +227,10 @@ def groups_of_share(selection: Selection, by: By | None, part: Json) -> list[Gro
 
 
 class GroupMeans(NamedTuple):
-    """Means by one or more keys: each list has one entry for each group, in their order."""
+    """Means by one or more keys: each array has one entry for each group, in their order."""
 
-    codes: tuple[list[int], ...]
-    means: list[float]
+    codes: tuple[Codes, ...]
+    means: Floats
 
 
 def means_by(
@@ -240,25 +246,38 @@ def means_by(
         key = keys[-1] if keys else "question"
         nodes, level = _span(table, key, request.question, state), table.level(key)
         means = level.sums[nodes] / level.counts[nodes]
-        return GroupMeans(_codes_of(table, keys, nodes), means.tolist())
+        return GroupMeans(_codes_of(table, keys, nodes), means)
     selection = select(table, request, request.question, state)
     order, firsts, codes = _grouped(selection, keys)
     if not len(order):
-        return GroupMeans(codes, [])
+        return GroupMeans(codes, np.zeros(0))
     sums = np.add.reduceat(selection.sums[order], firsts)
     counts = np.add.reduceat(selection.counts[order], firsts)
-    return GroupMeans(codes, (sums / counts).tolist())
+    return GroupMeans(codes, sums / counts)
 
 
-def _codes_of(table: Table, keys: tuple[str, ...], nodes: slice) -> tuple[list[int], ...]:
+def mean_of(table: Table, request: QuestionRequest, state: str | None = None) -> float | None:
+    """The mean of all rows of the request, or of those of the `state`; None where there is none.
+
+    The same figure as `means_by` gives, read off one node where no filter is set.
+    """
+    if is_filtered(request):
+        keys = () if state is None else ("location",)
+        means: list[float] = means_by(table, request, keys, state).means.tolist()
+        return means[0] if means else None
+    node = _node(table, request.question, state)
+    if node is None:
+        return None
+    level = table.levels[0 if state is None else 1]
+    return level.sums.item(node) / level.counts.item(node)
+
+
+def _codes_of(table: Table, keys: tuple[str, ...], nodes: slice) -> tuple[Codes, ...]:
     """The codes of `keys` of neighbouring nodes of the level of the last one."""
-    if not keys:
-        return ()
-    own = table.level(keys[-1]).codes[nodes].tolist()
-    if len(keys) == 1:
-        return (own,)
+    if len(keys) < 2:
+        return tuple(table.level(key).codes[nodes] for key in keys)
     selection = Selection(table, keys[-1], np.arange(nodes.start, nodes.stop))
-    return (*(selection.codes(key).tolist() for key in keys[:-1]), own)
+    return tuple(map(selection.codes, keys))
 
 
 def is_filtered(request: Filters) -> bool:
@@ -273,7 +292,7 @@ def is_filtered(request: Filters) -> bool:
 
 def _grouped(
     selection: Selection, keys: tuple[str, ...]
-) -> tuple[Indices, Indices, tuple[list[int], ...]]:
+) -> tuple[Indices, Indices, tuple[Codes, ...]]:
     """The nodes in the order of their groups, where each group begins, and its codes."""
     columns = [selection.codes(key) for key in keys]
     n = len(selection.nodes)
@@ -283,4 +302,4 @@ def _grouped(
     for column in columns:
         begins[1:] |= np.diff(column[order]) != 0
     firsts = np.flatnonzero(begins)
-    return order, firsts, tuple(column[order[firsts]].tolist() for column in columns)
+    return order, firsts, tuple(column[order[firsts]] for column in columns)
