@@ -77,6 +77,14 @@ class Dispatch:
         else:
             self._scheduler.submit(Pending(order))
 
+    def begin_at_once(self, order: Order, now: float) -> bool:
+        """Accept the order and hand it out, if a worker is idle and nothing waits; whether so."""
+        if self._scheduler.waiting() or not self._scheduler.has_idle():
+            return False
+        self.accept(order)
+        self._assign_next(now)
+        return True
+
     def cancel(self, job: int) -> None:
         """The tasks of `job` have no outcome any more; a worker that computes one is killed."""
         for worker, item, begun in self._scheduler.cancel(job):

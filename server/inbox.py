@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 from collections import deque
 from collections.abc import Iterator
 
@@ -12,9 +13,12 @@ class Inbox:
     """Filled by any thread, emptied by the supervisor, which owns it and closes it.
 
     Readable, for a selector, from when the supervisor is woken until it has `heard` that.
+    Whoever holds the `turn` is at work on the pool, and looks here once more when it has
+    given the turn back: so nobody has to be woken meanwhile.
     """
 
     def __init__(self) -> None:
+        self.turn = threading.Lock()
         self._arrived: deque[Order | int] = deque()
         self._woken = False
         self._wake_read, self._wake_write = os.pipe()
@@ -28,7 +32,8 @@ class Inbox:
     def put(self, arrived: Order | int) -> None:
         """An order, or the number of a job that is to be cancelled."""
         self._arrived.append(arrived)
-        self.wake()
+        if not self.turn.locked():
+            self.wake()
 
     def wake(self) -> None:
         """Let the supervisor go on, whatever it waits for."""

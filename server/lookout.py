@@ -23,20 +23,24 @@ class Lookout:
         self._staff = staff
         self._dispatch = dispatch
         self._known_at = -math.inf
-        self.next_look = math.inf  # the next deadline, as of `_known_at`
+        self.next_look = math.inf  # the next deadline, as of `_known_at`, or an earlier moment
+        self.waits_until = math.inf  # when the supervisor goes on at the latest
 
     def seconds(self) -> float | None:
         """Seconds until something may be due; None if nothing is.
 
-        To know it means to look at every worker, which is not done for every message.
+        To know it means to look at every worker, which is not done for every message. What was
+        to be looked at remains so, though it may have been settled: a look too many costs less
+        than a supervisor that has to be woken for every deadline that comes.
         """
         now = time.monotonic()
         if self._dispatch.is_uneven() or now >= self._known_at + KNOWN_SECONDS:
             self._known_at = now
-            self.next_look = until = self._next_deadline()
+            kept = self.next_look if self.next_look > now else math.inf
+            self.next_look = self.waits_until = min(kept, self._next_deadline())
         else:
-            until = min(self.next_look, self._known_at + KNOWN_SECONDS)
-        return None if until == math.inf else max(0.0, until - now)
+            self.waits_until = min(self.next_look, self._known_at + KNOWN_SECONDS)
+        return None if self.waits_until == math.inf else max(0.0, self.waits_until - now)
 
     def look(self, now: float) -> Iterator[Worker]:
         """Do what is due; gives each worker that turns out to be gone, whatever its pipe says."""

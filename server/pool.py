@@ -14,7 +14,7 @@ from server.channel import MAX_FRAME
 from server.logging_setup import fields
 from server.messages import Task, TaskKind
 
-LATER_STEPS = frozenset((TaskKind.MERGE, TaskKind.COMBINE))
+LATER_STEPS = (TaskKind.MERGE, TaskKind.COMBINE)
 """The kinds of tasks whose jobs have had their turns: they go before others."""
 
 log = logging.getLogger("sportiv.pool")
@@ -142,7 +142,10 @@ class Listener(Protocol):
     """Who hears from a pool. Called from the pool's own threads, so each call is short."""
 
     def task_started(self, task: Task) -> None:
-        """A worker has begun with `task`; after a worker's death, begun again."""
+        """A worker has begun with `task`; after a worker's death, begun again.
+
+        Perhaps before `submit` returns, and by the thread that has called it.
+        """
 
     def task_ended(self, outcome: Outcome) -> None:
         """The task has ended; called exactly once for each task that was submitted."""

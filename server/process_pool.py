@@ -97,7 +97,7 @@ class ProcessPool:
         over, a task that is being computed loses its worker and fails; others never begin.
         """
         check_length(order)
-        self._inbox.put(order)
+        self._supervisor.submit(order)
 
     def cancel(self, job: int) -> None:
         """Forget the tasks of `job`; a worker that computes one is killed and replaced."""

@@ -289,10 +289,13 @@ class Scheduler(Generic[TaskT, WorkerT]):
             due += [item.assigned + PATIENCE for hand in loaded for item in hand.unstarted()]
         return min(due, default=None)
 
+    def has_idle(self) -> bool:
+        """Whether a worker that takes tasks has nothing to do."""
+        return any(not hand.held for hand in self._taking.values())
+
     def is_uneven(self) -> bool:
         """Whether a worker is idle while another one holds what it has not begun."""
-        loads = [hand.load for hand in self._hands.values()]
-        return bool(loads) and max(loads) > 1 and self._idle() > 0
+        return any(hand.load > 1 for hand in self._hands.values()) and self.has_idle()
 
     def _idle(self) -> int:
         return sum(not hand.held for hand in self._taking.values())

@@ -3,6 +3,9 @@
 It waits on all pipes and a wake-up at once, bounded by the nearest deadline; it never polls,
 and never waits for a living worker to read or to finish a message. What happens it passes on:
 to the staff, where a worker comes or goes, and to the dispatch, where a task does.
+
+While it waits, the pool's turn is free: a thread that submits a task then, and finds a worker
+idle, hands it over itself instead of waking the supervisor to do so.
 """
 
 import logging
@@ -31,7 +34,7 @@ from server.messages import (
     Unfit,
 )
 from server.pipes import Pipes, decoded
-from server.pool import Listener
+from server.pool import Listener, Order
 from server.scheduler import OutOfStep
 from server.staff import Staff
 
@@ -67,11 +70,12 @@ class Start:
 
 
 class Supervisor:
-    """The loop that `run` is, in a thread of its own, and all that only this thread touches.
+    """The loop that `run` is, in a thread of its own, and all that this thread owns.
 
     Owns the `crew` that it is given and everything made here; leaving `run` closes it all.
-    Other threads fill the `inbox`, wait for the `start`, and end it by `close_by`; at the
-    rest of what is public they only look.
+    Other threads `submit`, fill the `inbox`, wait for the `start`, and end it by `close_by`;
+    at the rest of what is public they only look. What is here is touched by nobody but who
+    has the inbox's `turn`: this thread, except while it waits.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class Supervisor:
         self.close_by = math.inf
         self.failed = False  # it has, and there is no worker any more
         self.replaced = 0  # workers that have become ready in the place of others
+        self._accident: Exception | None = None  # what has failed in another thread's turn
         self._worker_memory = worker_memory
         self._worker_max_tasks = worker_max_tasks or math.inf
         self._selector = selectors.DefaultSelector()
@@ -97,10 +102,38 @@ class Supervisor:
         self.dispatch = Dispatch(listener, self._pipes)
         self._lookout = Lookout(self.staff, self.dispatch)
 
+    # -- for any thread ---------------------------------------------------------------
+
+    def submit(self, order: Order) -> None:
+        """Hand the order to an idle worker if nothing comes before it; else the loop will."""
+        if not self._has_begun(order):
+            self.inbox.put(order)
+        elif len(self.inbox):  # filled meanwhile by those who saw that the turn was taken
+            self.inbox.wake()
+
+    def _has_begun(self, order: Order) -> bool:
+        """Whether a worker has the order now; the loop learns of what it has to look out for."""
+        if len(self.inbox) or not self.inbox.turn.acquire(blocking=False):
+            return False
+        try:
+            now = time.monotonic()
+            if self.close_by < math.inf or not self.dispatch.begin_at_once(order, now):
+                return False
+            self._pipes.send()
+            if order.time_limit.deadline(now) < self._lookout.waits_until:
+                self.inbox.wake()
+        except Exception as error:
+            self._accident = error
+            self.inbox.wake()
+        finally:
+            self.inbox.turn.release()
+        return True
+
     # -- the loop ---------------------------------------------------------------------
 
     def run(self) -> None:
         """Keep the workers at work until `close_by` is set, then end them by that moment."""
+        self.inbox.turn.acquire()  # for good, but for `_wait`
         try:
             while self.close_by == math.inf:
                 self._step()
@@ -133,7 +166,8 @@ class Supervisor:
         self._pipes.send()
 
     def _wait(self, timeout: float | None) -> None:
-        for key, _ in self._selector.select(timeout):
+        """Wait and let others have the turn meanwhile; then take in what the workers say."""
+        for key, _ in self._select(timeout):
             match key.data:
                 case Worker() as worker:
                     self._serve(worker)
@@ -141,6 +175,16 @@ class Supervisor:
                     self._on_fork_server()
                 case _:
                     self.inbox.heard()
+
+    def _select(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.inbox.turn.release()
+        try:
+            ready = self._selector.select(0 if len(self.inbox) else timeout)
+        finally:
+            self.inbox.turn.acquire()
+        if self._accident is not None:
+            raise self._accident
+        return ready
 
     def _stop_workers(self) -> None:
         """Ask every worker to leave; kill those that are still there at `close_by`."""

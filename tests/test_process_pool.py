@@ -561,3 +561,74 @@ def test_a_workers_line_about_a_task_names_job_and_request(
     (record,) = (each for each in caplog.records if each.levelno == logging.ERROR)
     assert record.fields.pop("worker") in processes.pids()
     assert record.fields == {"job": 7, "request_id": "the-client.s_1"}
+
+
+# -- whoever submits hands the task over, where a worker is idle ----------------------------
+
+
+def begun_while_submitted(bench: Bench) -> int:
+    """A task that its worker was given before `submit` returned; most are."""
+    for _ in range(1000):
+        gate = bench.gate()
+        job = bench.submit("wait_for_file", path=gate.path)
+        begun = job in {task.job for task in bench.heard.started}
+        gate.open()
+        bench.heard.wait_for(job)
+        if begun:
+            return job
+    pytest.fail("the supervisor was woken for each of a thousand tasks")
+
+
+def test_an_idle_worker_is_given_its_task_by_who_submits_it(one_process: Bench) -> None:
+    job = begun_while_submitted(one_process)
+    assert [step for step, of, _ in one_process.heard.story if of == job] == ["started", "ended"]
+
+
+@pytest.mark.parametrize("limits", [(0.3,), (60.0, 0.3), (0.5, 60.0, 0.3)])
+def test_the_supervisor_keeps_a_time_limit_though_it_slept_when_the_task_came(
+    limits: tuple[float, ...], processes: Bench
+) -> None:
+    *before, last = limits
+    for seconds in before:  # what it was to look out for then is settled
+        assert processes.run("echo", time_limit=seconds).reason is None
+    begun = time.monotonic()
+    outcome = processes.run("wait_for_file", path=processes.gate().path, time_limit=last)
+    assert outcome.reason == "time limit of 0.3 s"
+    assert time.monotonic() - begun < DEADLINE / 2
+
+
+@pytest.mark.parametrize("workers", [1, 2, 7])
+def test_tasks_of_many_threads_end_once_whoever_hands_them_over(
+    workers: int, tmp_path: Path
+) -> None:
+    with opened_pool(tmp_path, workers=workers) as bench:
+
+        def one_after_the_other(name: int) -> None:
+            for number in range(100):
+                assert bench.answer("echo", [name, number]) == [name, number]
+
+        threads = [in_background(lambda name=name: one_after_the_other(name)) for name in range(8)]
+        for thread in threads:
+            thread.join()
+        assert len(bench.heard.ended) == len(bench.heard.started) == 800
+        assert bench.pool.waiting() == 0
+
+
+class ClumsyAtTheStart(Recorder):
+    """A listener that fails as soon as a task is begun."""
+
+    def task_started(self, task: Task) -> None:
+        raise ValueError("clumsy")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_fails_while_a_task_is_handed_over_ends_the_pool_and_not_who_submits(
+    tmp_path: Path,
+) -> None:
+    with published(small_table()) as region:
+        pool = ProcessPool(ClumsyAtTheStart(), workers=2, table_fd=region.fd, catalogue=CATALOGUE)
+        with pool:
+            Bench(pool, Recorder(), tmp_path).submit("echo")
+            wait_until(lambda: pool.trouble)
+            assert pool.trouble == "the supervisor has failed; the log says why"
+            wait_until(lambda: pool.workers() == [])
