@@ -1,16 +1,18 @@
 """What many tests share: waiting for a condition, and Python in a process of its own."""
 
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
-from tests.support import backends
+from tests.support import backends, servers
 
 ROOT = Path(__file__).parents[1]
 
@@ -19,6 +21,14 @@ dask_workers = backends.dask_workers
 
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have the servers of all tests keep the columns of the table that is shipped in one place."""
+    if not hasattr(config, "workerinput"):  # the first process; those of xdist inherit the name
+        columns = TemporaryDirectory(prefix="sportiv-columns-")
+        config.add_cleanup(columns.cleanup)
+        os.environ[servers.SHARED_COLUMNS] = columns.name
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -91,11 +91,11 @@ def both(
         answer = exchange(server, named)
         assert f"X-Request-Id: {name}\r\n".encode() in answer
         answers.append(without_marks(answer))
-        accepted = body is not None and answer.startswith(b"HTTP/1.1 202")
-        if accepted:
+        if body is not None and answer.startswith(b"HTTP/1.1 202"):
             server.result(json.loads(answer.partition(b"\r\n\r\n")[2])["job_id"])
+        has_job = body is not None and answer.startswith(b"HTTP/1.1 20")
         wait_for(
-            lambda name=name, lines=1 + accepted: len(told(server, name)) >= lines,
+            lambda name=name, lines=1 + has_job: len(told(server, name)) >= lines,
             "the log tells of it, and of its job",
         )
         logs.append(told(server, name))

@@ -5,11 +5,19 @@ import os
 import signal
 from pathlib import Path
 
-from tests.support.servers import RunningServer, running_server, wait_for
+import pytest
+
+from tests.support.servers import SHARED_COLUMNS, RunningServer, running_server, wait_for
 
 QUESTION = "Percent of adults aged 18 years and older who have obesity"
 CACHED = "come from the cache"
 KEPT = "are kept for the next start"
+
+
+@pytest.fixture(autouse=True)
+def columns_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each server keeps its columns where a server does that is told nothing."""
+    monkeypatch.delenv(SHARED_COLUMNS)
 
 
 def answers(server: RunningServer) -> str:

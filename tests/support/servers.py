@@ -17,6 +17,9 @@ from typing import Any, TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_SECONDS = 60.0
+SHARED_COLUMNS = "TEST_COLUMNS"
+"""The variable that names a folder for the columns of the table that is served by default."""
+
 FOR_TESTS = "tests/support/gunicorn_conf.py"
 T = TypeVar("T")
 
@@ -95,6 +98,7 @@ class RunningServer:
                     "SPORTIV_LOG_DIR": str(self.logs),
                     "SPORTIV_WORKERS": "2",
                     "SPORTIV_CACHE": "0",  # most tests ask again to have it done again
+                    **_shared_columns(environment),
                     **environment,
                 },
                 stdin=subprocess.DEVNULL,
@@ -230,6 +234,13 @@ def _without_settings() -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(("SPORTIV_", "TP_NUM", "WEB_CONCURRENCY", "GUNICORN"))
     }
+
+
+def _shared_columns(environment: dict[str, str]) -> dict[str, str]:
+    """Where a server that is given no table of its own finds the columns of the one it has."""
+    folder = os.environ.get(SHARED_COLUMNS)
+    own = {"SPORTIV_DATA", "SPORTIV_DATASET"} & environment.keys()
+    return {"SPORTIV_COLUMN_CACHE": folder} if folder and not own else {}
 
 
 def _numbers(folder: str) -> list[str]:
