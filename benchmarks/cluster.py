@@ -25,7 +25,7 @@ WORKERS = 2
 LENGTHS = (1, 2, 5, 10, 20, 50)
 """Milliseconds that a part takes."""
 
-SHARE = 0.5
+SHARE = 0.3
 """Of `Effort.seconds`: how long a run is to take, since there are many."""
 
 BUSY = 20

@@ -37,8 +37,12 @@ OTHERS = ("ProcessPoolExecutor", "multiprocessing.Pool", "loky")
 AGAINST_THREADS = {"python-loop": 1.9, "choice": 2.5, "permutations": 2.0}
 """How much faster than threads processes are meant to be, with two workers."""
 
-SHARE, SHARE_OF_STATISTICS = 0.1, 0.04
-"""Of `Effort.seconds`: how long a run is to take, since there are so many."""
+SHARE, SHARE_OF_MOST, SHARE_OF_STATISTICS = 0.1, 0.25, 0.04
+"""Of `Effort.seconds`: how long a run is to take, since there are so many.
+
+The longest is with as many workers as there are cores, of which the goals speak: where a run has
+few tasks, a part of it has only one worker at work.
+"""
 
 LEAST_ROUNDS = 2
 """How many tasks each worker gets in a run, however long they take."""
@@ -79,12 +83,15 @@ def worker_counts(cores: int) -> list[int]:
 def _kinds(table_fd: int, effort: Effort) -> Iterator[Comparison]:
     python, about_python = found_here()
     figures: dict[str, list[Figure]] = defaultdict(list)
-    for workers in worker_counts(Machine().cores()):
+    cores = Machine().cores()
+    for workers in worker_counts(cores):
+        share = SHARE_OF_MOST if workers == cores else SHARE
         place = Place(workers, table_fd, "benchmarks.cpu_tasks")
         with ExitStack() as opened:
             sides = _sides(opened, place, python)
             for kind in KINDS:
-                figures[kind] += _of_kind(kind, sides, workers, effort)
+                load = _sized(_load(kind), sides[LIMIT], workers, share * effort.seconds)
+                figures[kind] += _rates(sides, load, workers, effort)
     missing = tuple(f"{name} is not installed" for name in OTHERS if not is_installed(name))
     for kind, found in figures.items():
         yield _compared(kind, found, (about_python, *missing))
@@ -101,11 +108,8 @@ def _sides(opened: ExitStack, place: Place, python: str | None) -> dict[str, Sid
     return sides | {LIMIT: open_side(BARE)}
 
 
-def _of_kind(
-    kind: str, sides: Mapping[str, SideProcess], workers: int, effort: Effort
-) -> list[Figure]:
-    load = _sized(Load(kind, Raw(b"{}"), 1, 1), sides[LIMIT], workers, SHARE * effort.seconds)
-    return _rates(sides, load, workers, effort)
+def _load(kind: str) -> Load:
+    return Load(kind, Raw(b"{}"), 1, 1)
 
 
 def _sized(load: Load, side: SideProcess, workers: int, seconds: float) -> Load:

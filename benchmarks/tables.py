@@ -190,7 +190,7 @@ def _check_same(
 
 def _timed(query: Callable[[], object], effort: Effort) -> Callable[[], float]:
     """Microseconds for one answer; as many are asked for as fit into a part of the time."""
-    limit = effort.seconds / 20
+    limit = effort.seconds / 50
 
     def run() -> float:
         begun, asked = time.perf_counter(), 0

@@ -31,6 +31,15 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[servers.SHARED_COLUMNS] = columns.name
 
 
+LONGEST = ("test_crashes.py", "test_openapi.py", "test_soak.py")
+"""The files that take longest: begun last, one process would be at them after all others."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have the longest files begun first."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Let it be no failure that none of the tests asked for is to run alone, or beside others."""
     if session.config.getoption("-m") and session.exitstatus is pytest.ExitCode.NO_TESTS_COLLECTED:

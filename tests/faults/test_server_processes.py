@@ -43,7 +43,6 @@ OF_THE_LEDGER = {
     "ledger.sqlite3-wal",
     "ledger.sqlite3-shm",
     "ledger.reserve",
-    "columns",
 }
 
 STOPS = pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
@@ -143,7 +142,7 @@ def assert_all_end(folder: Path, accepted: dict[int, int], **settings: str) -> N
         assert server.stop() == 0
         assert_nothing_is_left(server)
         private = {path.name for path in (server.results / ".ledger").iterdir()}
-        assert private == {"lock", "ledger.sqlite3", "columns"}
+        assert private == {"lock", "ledger.sqlite3"}
 
 
 # -- killed ---------------------------------------------------------------------------

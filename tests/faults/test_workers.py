@@ -348,7 +348,7 @@ def test_an_answer_at_the_very_time_limit_does_not_fail_the_next_task(bench: Ben
 def test_an_idle_worker_that_is_stopped_fails_only_what_it_was_given(bench: Bench) -> None:
     stopped, _ = bench.pids()
     assert end(stopped, signal.SIGSTOP)
-    jobs = [bench.submit("pid", time_limit=1.5) for _ in range(20)]
+    jobs = [bench.submit("pause", seconds=0.02, time_limit=1.5) for _ in range(20)]
     outcomes = [bench.heard.wait_for(job) for job in jobs]
     (failed,) = (outcome for outcome in outcomes if outcome.reason is not None)
     assert failed.reason == "time limit of 1.5 s"
