@@ -86,6 +86,7 @@ class Session:
         self._resource = place.wanted.resource
         self._hears = asyncio.Event()
         self._following: dict[int, asyncio.Task[None]] = {}
+        self._leaving = False
 
     async def begin(self) -> None:
         """Hear of all workers, and have those that are there made ready, as far as can be."""
@@ -173,9 +174,12 @@ class Session:
                 self.recall(ticket)
 
     def _on_withdrawal(self, event: tuple[float, str]) -> None:
-        self.staff.withdrawn(event[1])
+        if not self._leaving:
+            self.staff.withdrawn(event[1])
 
     def _on_event(self, event: tuple[float, Any]) -> None:
+        if self._leaving:  # nobody would wait for what begins now
+            return
         match event[1]:
             case {"action": "add-worker", "worker": address}:
                 self.staff.joined(address)
@@ -195,6 +199,7 @@ class Session:
 
     async def close(self) -> None:
         """Leave everything that is under way."""
+        self._leaving = True
         await self.staff.close()
         for task in list(self._following.values()):
             task.cancel()

@@ -6,6 +6,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+# A link is not followed, and a pipe in the file's place is not waited for.
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
 
 class Reserve:
     """Owns a file of `size` bytes at `path`. A context manager: leaving it removes the file.
@@ -42,8 +45,7 @@ class Reserve:
         if self._held:
             return
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-            fd = os.open(self._path, flags, 0o600)
+            fd = os.open(self._path, _FLAGS, 0o600)
         except OSError:
             return
         try:

@@ -1,5 +1,6 @@
 """Room that is held back is there when the disk is full."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,3 +63,10 @@ def test_a_link_in_its_place_is_not_written_to(tmp_path: Path) -> None:
     with Reserve(tmp_path / "reserve", SIZE) as reserve:
         assert not reserve.release()
     assert victim.read_text() == "precious"
+
+
+def test_a_pipe_in_its_place_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "reserve"
+    os.mkfifo(path)
+    with Reserve(path, SIZE) as reserve:
+        assert not reserve.release()
