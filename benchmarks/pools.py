@@ -171,8 +171,9 @@ def _goals(
         if (name, most) in at:
             yield Goal(text.format(name), ours / at[name, most].median)
     if 2 in counts:
-        ratio = at[OURS, 2].median / at[THREADS, 2].median
-        yield Goal(f"{OURS} against {THREADS}, 2 workers", ratio, AGAINST_THREADS.get(kind))
+        ours, limit = (at[name, 2].median / at[THREADS, 2].median for name in (OURS, LIMIT))
+        yield Goal(f"{OURS} against {THREADS}, 2 workers", ours, AGAINST_THREADS.get(kind))
+        yield Goal(f"{LIMIT} against {THREADS}, 2 workers", limit)
 
 
 # -- every statistic ------------------------------------------------------------------

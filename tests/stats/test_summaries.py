@@ -114,11 +114,13 @@ def description(frame: pd.DataFrame) -> dict[str, Any]:
     value = frame["value"]
     n = len(value)
     scale = float(value.abs().max()) if n else 0.0
+    # pandas squares the differences, and the squares of tiny ones are nothing.
+    sd = scale * (value / scale).std(ddof=1) if scale else 0.0
     q1, median, q3 = np.quantile(value, (0.25, 0.5, 0.75)).tolist() if n else [None] * 3
     return {
         "n": n,
         "mean": near(value.mean(), rel=1e-9, abs=1e-12 * scale) if n else None,
-        "sd": near(value.std(ddof=1), rel=1e-7, abs=1e-12 * scale) if n > 1 else None,
+        "sd": near(sd, rel=1e-7, abs=1e-12 * scale) if n > 1 else None,
         "min": value.min() if n else None,
         "q1": q1,
         "median": median,

@@ -135,6 +135,8 @@ def wait_until(condition: Callable[[], object]) -> None:
 def main(folder: Path) -> None:
     """Run every life; see the module's docstring."""
     end_recorder.BATCH_SECONDS = result_writer.RUNNING_AFTER = 0.01
+    with service(folder / "first"):  # what is done once in a process is so in each child
+        pass
     exit_code, told = in_child(lambda writing: live(folder / "whole", None, writing))
     assert exit_code == 0, told.decode()
     steps = int(told.decode().rpartition("steps ")[2])
