@@ -31,7 +31,10 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[servers.SHARED_COLUMNS] = columns.name
 
 
-LONGEST = ("test_crashes.py", "test_openapi.py", "test_soak.py")
+LONGEST = (
+    *("test_crashes.py", "test_openapi.py", "test_soak.py"),
+    *("test_remaining.py", "test_make_pictures.py"),
+)
 """The files that take longest: begun last, one process would be at them after all others."""
 
 
