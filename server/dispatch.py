@@ -78,8 +78,8 @@ class Dispatch:
             self._scheduler.submit(Pending(order))
 
     def begin_at_once(self, order: Order, now: float) -> bool:
-        """Accept the order and hand it out, if a worker is idle and nothing waits; whether so."""
-        if self._scheduler.waiting() or not self._scheduler.has_idle():
+        """Accept the order and hand it out, if no worker has anything to do; whether so."""
+        if not self._scheduler.is_idle():
             return False
         self.accept(order)
         self._assign_next(now)

@@ -289,13 +289,18 @@ class Scheduler(Generic[TaskT, WorkerT]):
             due += [item.assigned + PATIENCE for hand in loaded for item in hand.unstarted()]
         return min(due, default=None)
 
-    def has_idle(self) -> bool:
+    def is_idle(self) -> bool:
+        """Whether there are workers that take tasks, and nobody has anything to do."""
+        nothing = not len(self._turns) and not any(hand.held for hand in self._hands.values())
+        return nothing and bool(self._taking)
+
+    def _has_idle(self) -> bool:
         """Whether a worker that takes tasks has nothing to do."""
         return any(not hand.held for hand in self._taking.values())
 
     def is_uneven(self) -> bool:
         """Whether a worker is idle while another one holds what it has not begun."""
-        return any(hand.load > 1 for hand in self._hands.values()) and self.has_idle()
+        return any(hand.load > 1 for hand in self._hands.values()) and self._has_idle()
 
     def _idle(self) -> int:
         return sum(not hand.held for hand in self._taking.values())

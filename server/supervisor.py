@@ -4,8 +4,8 @@ It waits on all pipes and a wake-up at once, bounded by the nearest deadline; it
 and never waits for a living worker to read or to finish a message. What happens it passes on:
 to the staff, where a worker comes or goes, and to the dispatch, where a task does.
 
-While it waits, the pool's turn is free: a thread that submits a task then, and finds a worker
-idle, hands it over itself instead of waking the supervisor to do so.
+While it waits, the pool's turn is free: a thread that submits a task then, and finds nobody at
+work, hands it over itself instead of waking the supervisor to do so.
 """
 
 import logging
@@ -105,7 +105,7 @@ class Supervisor:
     # -- for any thread ---------------------------------------------------------------
 
     def submit(self, order: Order) -> None:
-        """Hand the order to an idle worker if nothing comes before it; else the loop will."""
+        """Hand the order to a worker if none has anything to do; else the loop will."""
         if not self._has_begun(order):
             self.inbox.put(order)
         elif len(self.inbox):  # filled meanwhile by those who saw that the turn was taken
