@@ -104,15 +104,20 @@ class Comparison:
 
 
 def alternate(
-    sides: Mapping[str, Callable[[], float]], effort: Effort, at: float | None = None
+    sides: Mapping[str, Callable[[], float]],
+    effort: Effort,
+    at: float | None = None,
+    *,
+    warm: bool = False,
 ) -> list[Figure]:
-    """What each side gave in `effort.runs` runs, after one of warming up.
+    """What each side gave in `effort.runs` runs, after one of warming up unless all are `warm`.
 
     The sides take turns, so that whatever else the machine does falls on all of them.
     """
-    for name, side in sides.items():
-        effort.tell(f"{name}, warming up")
-        side()
+    if not warm:
+        for name, side in sides.items():
+            effort.tell(f"{name}, warming up")
+            side()
     values: dict[str, list[float]] = {name: [] for name in sides}
     for run in range(effort.runs):
         for name, side in sides.items():

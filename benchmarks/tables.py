@@ -70,12 +70,14 @@ def _loading(rows: list[int], effort: Effort) -> Iterator[Comparison]:
         _load("keep", many)
         once = {name: _load(name, many) for name in LOADERS if name not in often}
         peaks: dict[str, list[float]] = {name: [] for name in often}
-        figures = alternate(
-            {name: _loader(name, many, peaks[name]) for name in often}, effort, at=many
-        )
+        loaders = {name: _loader(name, many, peaks[name]) for name in often}
+        # Each run is a process of its own, and the file has just been read.
+        figures = alternate(loaders, effort, at=many, warm=many == LONG)
         figures += [Figure(name, (told["seconds"],), many) for name, told in once.items()]
         seconds += figures
-        memory += [Figure(name, tuple(values[1:]), many) for name, values in peaks.items()]
+        memory += [
+            Figure(name, tuple(values[-effort.runs :]), many) for name, values in peaks.items()
+        ]
         memory += [Figure(name, (told["memory"] / MIB,), many) for name, told in once.items()]
         medians = {each.name: each.median for each in figures}
         if many >= MIDDLE:

@@ -39,7 +39,7 @@ class Dispatch:
     """The tasks of a pool that have not ended. Owned by its supervisor.
 
     Owns the scheduler; borrows the pipes, to which it only posts, and the listener. Any
-    thread may look at `retried`, `waiting` and `begun`.
+    thread may look at `retried`, `waiting`, `begun` and `is_calm`.
     """
 
     def __init__(self, listener: Listener, pipes: Pipes) -> None:
@@ -59,6 +59,10 @@ class Dispatch:
         """What the worker is computing, wanted or not; None where it is idle or unknown."""
         return self._scheduler.begun(worker)
 
+    def is_calm(self) -> bool:
+        """Whether no worker is at a task, or all are, and at none that is likely to be tiny."""
+        return self._scheduler.is_calm()
+
     def is_uneven(self) -> bool:
         """Whether a worker is idle while another one holds what it has not begun."""
         return self._scheduler.is_uneven()
@@ -76,14 +80,6 @@ class Dispatch:
             self._scheduler.submit_next(Pending(order))
         else:
             self._scheduler.submit(Pending(order))
-
-    def begin_at_once(self, order: Order, now: float) -> bool:
-        """Accept the order and hand it out, if no worker has anything to do; whether so."""
-        if not self._scheduler.is_idle():
-            return False
-        self.accept(order)
-        self._assign_next(now)
-        return True
 
     def cancel(self, job: int) -> None:
         """The tasks of `job` have no outcome any more; a worker that computes one is killed."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from server.crew import Worker, is_exiting
 from server.deadlines import Deadline, deadline_of
 from server.dispatch import Dispatch
+from server.pool import Order
 from server.staff import Staff
 
 KNOWN_SECONDS = 0.05
@@ -41,6 +42,12 @@ class Lookout:
         else:
             self.waits_until = min(self.next_look, self._known_at + KNOWN_SECONDS)
         return None if self.waits_until == math.inf else max(0.0, self.waits_until - now)
+
+    def must_know(self, order: Order, now: float) -> bool:
+        """Whether something is due because of the order before the supervisor goes on."""
+        due = self._dispatch.next_moment()
+        limit = order.time_limit.deadline(now)
+        return (limit if due is None else min(limit, due)) < self.waits_until
 
     def look(self, now: float) -> Iterator[Worker]:
         """Do what is due; gives each worker that turns out to be gone, whatever its pipe says."""

@@ -289,18 +289,15 @@ class Scheduler(Generic[TaskT, WorkerT]):
             due += [item.assigned + PATIENCE for hand in loaded for item in hand.unstarted()]
         return min(due, default=None)
 
-    def is_idle(self) -> bool:
-        """Whether there are workers that take tasks, and nobody has anything to do."""
-        nothing = not len(self._turns) and not any(hand.held for hand in self._hands.values())
-        return nothing and bool(self._taking)
-
-    def _has_idle(self) -> bool:
-        """Whether a worker that takes tasks has nothing to do."""
-        return any(not hand.held for hand in self._taking.values())
+    def is_calm(self) -> bool:
+        """Whether no worker is at a task, or all are, and at none that is likely to be tiny."""
+        hands = list(self._taking.values())  # a copy, for threads that do not own this
+        seconds = [hand.seconds for hand in hands if hand.held]
+        return not seconds or (len(seconds) == len(hands) and min(seconds) >= TINY_SECONDS)
 
     def is_uneven(self) -> bool:
         """Whether a worker is idle while another one holds what it has not begun."""
-        return any(hand.load > 1 for hand in self._hands.values()) and self._has_idle()
+        return any(hand.load > 1 for hand in self._hands.values()) and self._idle() > 0
 
     def _idle(self) -> int:
         return sum(not hand.held for hand in self._taking.values())

@@ -4,8 +4,8 @@ It waits on all pipes and a wake-up at once, bounded by the nearest deadline; it
 and never waits for a living worker to read or to finish a message. What happens it passes on:
 to the staff, where a worker comes or goes, and to the dispatch, where a task does.
 
-While it waits, the pool's turn is free: a thread that submits a task then, and finds nobody at
-work, hands it over itself instead of waking the supervisor to do so.
+While it waits, the pool's turn is free: a thread that submits a task then may take it in itself,
+and hand it over to an idle worker, instead of waking the supervisor to do so.
 """
 
 import logging
@@ -105,28 +105,33 @@ class Supervisor:
     # -- for any thread ---------------------------------------------------------------
 
     def submit(self, order: Order) -> None:
-        """Hand the order to a worker if none has anything to do; else the loop will."""
-        if not self._has_begun(order):
-            self.inbox.put(order)
-        elif len(self.inbox):  # filled meanwhile by those who saw that the turn was taken
-            self.inbox.wake()
+        """Do for the order what the loop would be woken to do; or leave it to the loop.
 
-    def _has_begun(self, order: Order) -> bool:
-        """Whether a worker has the order now; the loop learns of what it has to look out for."""
-        if len(self.inbox) or not self.inbox.turn.acquire(blocking=False):
+        So it is where tiny tasks come and go: the loop is awake or soon will be, and takes in
+        several at a time; and whoever accepts jobs has enough to do.
+        """
+        if len(self.inbox) or not self.dispatch.is_calm() or not self._has_taken(order):
+            self.inbox.put(order)
+
+    def _has_taken(self, order: Order) -> bool:
+        """Whether the dispatch has the order now; the loop knows what it has to look out for."""
+        if not self.inbox.turn.acquire(blocking=False):
             return False
         try:
-            now = time.monotonic()
-            if self.close_by < math.inf or not self.dispatch.begin_at_once(order, now):
+            if self.close_by < math.inf:
                 return False
+            now = time.monotonic()
+            self.dispatch.accept(order)
+            self.dispatch.hand_out(now)
             self._pipes.send()
-            if order.time_limit.deadline(now) < self._lookout.waits_until:
-                self.inbox.wake()
+            must_wake = self._lookout.must_know(order, now)
         except Exception as error:
             self._accident = error
-            self.inbox.wake()
+            must_wake = True
         finally:
             self.inbox.turn.release()
+        if must_wake or len(self.inbox):  # filled by those who saw that the turn was taken
+            self.inbox.wake()
         return True
 
     # -- the loop ---------------------------------------------------------------------

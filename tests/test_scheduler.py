@@ -475,6 +475,23 @@ def test_a_backlog_goes_on_to_whoever_holds_too_little_first() -> None:
     assert [worker for worker, _ in hand_out(scheduler)] == ["new", "new"]
 
 
+def test_it_is_calm_where_no_worker_is_at_a_task_or_all_are_at_longer_ones() -> None:
+    scheduler = scheduler_with("first", "second", tasks=1)
+    assert scheduler.is_calm()
+    hand_out(scheduler)
+    assert not scheduler.is_calm(), "one works, one waits: a tiny task may have begun"
+    scheduler.submit(2)
+    hand_out(scheduler)
+    assert scheduler.is_calm()
+    answer(scheduler, "first", TINY_SECONDS / 2)
+    scheduler.submit(3)
+    hand_out(scheduler)
+    assert not scheduler.is_calm(), "the first worker's tasks are tiny"
+    for worker in ("first", "second"):
+        answer(scheduler, worker, 1.0)
+    assert scheduler.is_calm()
+
+
 def test_an_answer_for_what_was_taken_back_does_not_make_a_worker_s_tasks_tiny() -> None:
     scheduler = scheduler_with("busy", tasks=2)
     hand_out(scheduler)
