@@ -72,7 +72,7 @@ def _loading(rows: list[int], effort: Effort) -> Iterator[Comparison]:
         peaks: dict[str, list[float]] = {name: [] for name in often}
         loaders = {name: _loader(name, many, peaks[name]) for name in often}
         # Each run is a process of its own, and the file has just been read.
-        figures = alternate(loaders, effort, at=many, warm=many == LONG)
+        figures = alternate(loaders, effort, at=many, warm=many >= MIDDLE)
         figures += [Figure(name, (told["seconds"],), many) for name, told in once.items()]
         seconds += figures
         memory += [
