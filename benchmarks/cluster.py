@@ -25,7 +25,7 @@ WORKERS = 2
 LENGTHS = (1, 2, 5, 10, 20, 50)
 """Milliseconds that a part takes."""
 
-SHARE = 0.3
+SHARE = 0.4
 """Of `Effort.seconds`: how long a run is to take, since there are many."""
 
 BUSY = 20
@@ -118,7 +118,7 @@ def _by_length(sides: dict[str, Side], effort: Effort) -> Comparison:
     """How much of the workers' time goes into parts, by how long these are."""
     figures: list[Figure] = []
     for length in LENGTHS[:: 3 if effort.quick else 1]:
-        count = max(2 * WORKERS, round(1000 * effort.seconds * WORKERS / length))
+        count = WORKERS * max(2, round(1000 * effort.seconds / length))  # equally many each
         runs = {name: partial(_share, side, length, count) for name, side in sides.items()}
         figures += alternate(runs, effort, at=length)
     return Comparison(

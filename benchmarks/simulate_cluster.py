@@ -29,9 +29,9 @@ import numpy as np
 from server.dask_tasks import DEEPEST
 from server.dask_tasks import LATENCY as AHEAD_SECONDS
 
-FRONT = 0.00035
-SCHEDULER = 0.00062
-LATENCY = 0.004
+FRONT = 0.0004
+SCHEDULER = 0.00068
+LATENCY = 0.0042
 WORKERS = (10, 100, 1000)
 MEANS = (0.01, 0.03, 0.1, 0.3, 1.0)
 """How long a part takes in the mean, in seconds."""

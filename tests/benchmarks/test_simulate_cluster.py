@@ -1,6 +1,7 @@
 """The simulation of a cluster agrees with what is known without it."""
 
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -26,9 +27,14 @@ def test_more_tasks_a_second_than_the_scheduler_takes_there_are_not(workers: int
 
 
 def test_longer_parts_are_never_worse_and_more_workers_never_better() -> None:
-    shares = [[simulate(workers, mean) for workers in (10, 100)] for mean in (0.01, 0.1, 1.0)]
-    assert shares == sorted(shares)
-    assert all(ten >= hundred for ten, hundred in shares)
+    shares = [
+        [simulate(workers, mean, parts=400 * workers) for workers in (10, 100)]  # few are the last
+        for mean in (0.01, 0.1, 1.0)
+    ]
+    little = 0.02  # what chance does, and that fewer of the longer parts are with a worker
+    for shorter, longer in pairwise(shares):
+        assert all(more > less - little for less, more in zip(shorter, longer, strict=True))
+    assert all(ten > hundred - little for ten, hundred in shares)
 
 
 def test_the_page_about_scaling_shows_what_the_simulation_gives() -> None:
