@@ -139,13 +139,14 @@ class PoolCounts(msgspec.Struct, frozen=True):
 
 
 class Listener(Protocol):
-    """Who hears from a pool. Called from the pool's own threads, so each call is short."""
+    """Who hears from a pool.
+
+    Called from the pool's own threads, and by a thread that submits before `submit` returns; so
+    each call is short, and nobody submits with a lock that is taken here.
+    """
 
     def task_started(self, task: Task) -> None:
-        """A worker has begun with `task`; after a worker's death, begun again.
-
-        Perhaps before `submit` returns, and by the thread that has called it.
-        """
+        """A worker has begun with `task`; after a worker's death, begun again."""
 
     def task_ended(self, outcome: Outcome) -> None:
         """The task has ended; called exactly once for each task that was submitted."""
