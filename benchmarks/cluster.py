@@ -4,7 +4,6 @@ All on this one machine, with a real scheduler and real workers: so what is meas
 the cluster adds to a task, not what more machines take away from a job.
 """
 
-import logging
 import os
 import statistics
 import time
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.cluster_sides import Side, a_cluster, joined, local, on_dask, region_of, wait_until
 from benchmarks.dask_cluster import DaskCluster
-from benchmarks.measure import Chart, Comparison, Effort, Figure, Skipped, alternate
+from benchmarks.measure import Chart, Comparison, Effort, Figure, Skipped, alternate, silent
 from server.shared_data import SharedRegion
 
 LOCAL, DASK = "process pool", "Dask"
@@ -40,8 +39,12 @@ def measure(effort: Effort) -> Iterator[Comparison]:
     """What a task costs, what is left of a part's time, what more workers and columns take."""
     if find_spec("distributed") is None:
         raise Skipped("Dask is not installed")
-    logging.getLogger("sportiv").setLevel(logging.CRITICAL)
     effort = replace(effort, seconds=SHARE * effort.seconds)
+    with silent():
+        yield from _compared(effort)
+
+
+def _compared(effort: Effort) -> Iterator[Comparison]:
     with ExitStack() as opened:
         sides = {
             LOCAL: opened.enter_context(local(WORKERS)),

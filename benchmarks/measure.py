@@ -4,8 +4,10 @@ A benchmark is a module with `measure(effort)`, which yields one `Comparison` af
 and raises `Skipped` where the machine lacks what it takes.
 """
 
+import logging
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -133,3 +135,15 @@ def against_each(figures: list[Figure], **bounds: float) -> tuple[Goal, ...]:
         Goal(f"{first.name} against {other.name}", first.median / other.median, **bounds)
         for other in others
     )
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """What pools have to say is of no interest here, and is again when this is left."""
+    logger = logging.getLogger("sportiv")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

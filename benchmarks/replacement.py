@@ -1,12 +1,11 @@
 """How soon a killed worker is replaced, in an idle pool: from the signal until another is ready."""
 
-import logging
 import os
 import signal
 import time
 from collections.abc import Iterator
 
-from benchmarks.measure import Chart, Comparison, Effort, Figure, Goal
+from benchmarks.measure import Chart, Comparison, Effort, Figure, Goal, silent
 from benchmarks.pool_tasks import Counter, open_pool
 from server.process_pool import ProcessPool
 
@@ -15,8 +14,7 @@ KILLS = 40
 
 def measure(effort: Effort) -> Iterator[Comparison]:
     """The milliseconds from the signal to a pool that is whole again, and how they are spread."""
-    logging.getLogger("sportiv").setLevel(logging.CRITICAL)  # which tells of every death
-    with open_pool(Counter(), workers=2) as pool:
+    with silent(), open_pool(Counter(), workers=2) as pool:  # it would tell of every death
         took = []
         for kill in range(KILLS):
             effort.tell(f"kill {kill + 1} of {KILLS}")
