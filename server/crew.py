@@ -43,7 +43,7 @@ log = logging.getLogger("sportiv.pool")
 
 @dataclass(eq=False, slots=True)
 class Worker:
-    """One worker process, as the server sees it. Only the pool's supervisor touches it."""
+    """One worker process, as the server sees it. Only who has the pool's turn touches it."""
 
     pid: int
     channel: Channel

@@ -78,7 +78,7 @@ class _Hand(Generic[TaskT]):
 
 
 class Scheduler(Generic[TaskT, WorkerT]):
-    """Tasks waiting, and tasks in the hands of workers. Owned by one thread."""
+    """Tasks waiting, and tasks in workers' hands. One thread at a time; `is_calm` for any."""
 
     def __init__(self, turn_of: Callable[[TaskT], tuple[int, int]]) -> None:
         """`turn_of` gives the job and the priority (0 to 9) of a task."""

@@ -70,7 +70,7 @@ class Start:
 
 
 class Supervisor:
-    """The loop that `run` is, in a thread of its own, and all that this thread owns.
+    """The loop that `run` is, in a thread of its own, and all that it owns.
 
     Owns the `crew` that it is given and everything made here; leaving `run` closes it all.
     Other threads `submit`, fill the `inbox`, wait for the `start`, and end it by `close_by`;
