@@ -427,8 +427,15 @@ class Bench:
     def wait_until_whole(self, workers: int = 2, *, without: set[int] | None = None) -> set[int]:
         """Wait for so many ready workers, none of them in `without`; their pids."""
         gone = without or set()
-        wait_until(lambda: len(self.pids()) == workers and not self.pids() & gone)
-        return self.pids()
+        there: set[int] = set()
+
+        def whole() -> bool:
+            nonlocal there
+            there = self.pids()
+            return len(there) == workers and not there & gone
+
+        wait_until(whole)
+        return there
 
     def end_worker(self, pid: int, number: int = signal.SIGKILL) -> None:
         """Send a signal that ends a worker, and wait until it has."""
