@@ -14,8 +14,8 @@ import numpy.typing as npt
 from server.csv_text import Layout, opened, require
 
 _NEWLINE, _RETURN, _QUOTE, _COMMA = b'\n\r",'
-_BLOCK = 1 << 24  # bytes
-_PIECE = 1 << 19  # bytes, so that a piece stays in a core's cache
+_BLOCK = 1 << 25  # bytes
+_PIECE = 1 << 20  # bytes, so that a piece stays in a core's cache
 _STEPS = [np.uint64(1 << step) for step in range(6)]
 _ONE, _TOP = np.uint64(1), np.uint64(63)
 
@@ -58,9 +58,10 @@ def row_blocks(layout: Layout) -> Iterator[Block]:
 def _whole_rows(text: bytes, layout: Layout) -> Block:
     """The rows that the text has from its start on, each of them whole."""
     codes, width = np.frombuffer(text, np.uint8), len(layout.header)
+    has_returns = b"\r" in text
     rows = end = 0
     while end < len(text):
-        size, found = _check_rows(codes[end : end + _PIECE], width)
+        size, found = _check_rows(codes[end : end + _PIECE], width, has_returns)
         if not size:
             require(len(text) - end < _PIECE)
             break
@@ -68,27 +69,32 @@ def _whole_rows(text: bytes, layout: Layout) -> Block:
     return Block(text if end == len(text) else text[:end], rows)
 
 
-def _check_rows(codes: _Bytes, width: int) -> tuple[int, int]:
+def _check_rows(codes: _Bytes, width: int, has_returns: bool) -> tuple[int, int]:
     """Where the last row ends that does so here, and how many do."""
-    quotes, commas, newlines, returns = _masks(codes)
+    quotes, commas, newlines = (_mask(codes, code) for code in (_QUOTE, _COMMA, _NEWLINE))
     quoted = _parity(quotes)
     ends = newlines & ~quoted
     end = _behind_last(ends)
     if not end:
         return 0, 0
     inside = _first(len(ends), end)
-    _check_edges(quotes & inside, quoted, commas | newlines, newlines, returns & inside)
+    before = behind = commas | newlines | quotes
+    if has_returns:
+        returns = _mask(codes, _RETURN)
+        require(not (returns & inside & ~_next(newlines)).any())
+        behind = before | returns
+    _check_quotes(quotes & inside, quoted, before, behind)
     if codes[:end].max() >= 0x80:
         codes[:end].tobytes().decode()
     return end, _check_widths(codes, ends, commas & ~quoted, width)
 
 
-def _masks(codes: _Bytes) -> Iterator[_Mask]:
-    """The masks of the quotes, commas, newlines and carriage returns, the first byte lowest."""
-    here = np.zeros(-(-len(codes) // 64) * 64, bool)
-    for code in (_QUOTE, _COMMA, _NEWLINE, _RETURN):
-        np.equal(codes, code, out=here[: len(codes)])
-        yield np.packbits(here, bitorder="little").view("<u8")
+def _mask(codes: _Bytes, code: int) -> _Mask:
+    """Where this byte stands, the first place lowest."""
+    here = np.empty(-(-len(codes) // 64) * 64, bool)
+    here[len(codes) :] = False
+    np.equal(codes, code, out=here[: len(codes)])
+    return np.packbits(here, bitorder="little").view("<u8")
 
 
 def _parity(bits: _Mask) -> _Mask:
@@ -115,15 +121,14 @@ def _first(words: int, end: int) -> _Mask:
     return mask
 
 
-def _check_edges(
-    quotes: _Mask, quoted: _Mask, separators: _Mask, newlines: _Mask, returns: _Mask
-) -> None:
-    """Doubt where a carriage return or a quote does not stand where it may."""
-    require(not (returns & ~_next(newlines)).any())
-    before = _previous(separators | quotes)
-    before[0] |= _ONE
-    require(not (quotes & quoted & ~before).any())
-    require(not (quotes & ~quoted & ~_next(separators | quotes | returns)).any())
+def _check_quotes(quotes: _Mask, quoted: _Mask, before: _Mask, behind: _Mask) -> None:
+    """Doubt where an opening quote follows no bit of `before`, or another none of `behind` does."""
+    opening = quotes & quoted
+    follows = _previous(before)
+    follows[0] |= _ONE
+    torn = opening & ~follows
+    torn |= (quotes ^ opening) & ~_next(behind)
+    require(not torn.any())
 
 
 def _previous(bits: _Mask) -> _Mask:
@@ -142,17 +147,24 @@ def _next(bits: _Mask) -> _Mask:
 
 def _check_widths(codes: _Bytes, ends: _Mask, commas: _Mask, width: int) -> int:
     """How many rows end at the bits of `ends`; Doubt where one is not as wide as the header."""
-    with_ends = np.flatnonzero(ends != 0)
-    bits = np.unpackbits(ends[with_ends].view(np.uint8), bitorder="little")
-    found = np.flatnonzero(bits.view(bool))  # of numbers, it would take five times as long
-    word, bit = with_ends[found >> 6], found & 63
-    before = np.bitwise_count(commas[word] & ((_ONE << bit.view(np.uint64)) - _ONE))
-    counts = np.bitwise_count(commas).cumsum(dtype=np.int64)[word]
-    commas_before = counts - np.bitwise_count(commas[word]) + before
+    word, bit = _places(ends)
+    counts = np.bitwise_count(commas)
+    behind = np.bitwise_count(commas[word] >> bit)  # in the same word: a newline is no comma
+    commas_before = counts.cumsum(dtype=np.int64)[word] - behind
     torn = np.flatnonzero(np.diff(commas_before, prepend=0) != width - 1)
     if len(torn):
-        places = 64 * word + bit
+        places = 64 * word + bit.view(np.int64)
         starts = np.append(0, places[:-1] + 1)[torn]
         lengths = places[torn] - starts
         require(bool(((lengths == 0) | (lengths == 1) & (codes[starts] == _RETURN)).all()))
-    return len(found)
+    return len(word)
+
+
+def _places(bits: _Mask) -> tuple[npt.NDArray[np.intp], _Mask]:
+    """The word of each bit that is set, and its number there, in their order."""
+    word = np.flatnonzero(bits)
+    there = bits[word]
+    if not (there & (there - _ONE)).any():
+        return word, np.bitwise_count(there - _ONE).astype(np.uint64)
+    found = np.flatnonzero(np.unpackbits(there.view(np.uint8), bitorder="little").view(bool))
+    return word[found >> 6], (found & 63).view(np.uint64)

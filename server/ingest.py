@@ -43,13 +43,13 @@ from server.csv_text import (
 )
 from server.dataset import Description
 from server.errors import DataError
-from server.row_order import NO_WEIGHT, sorted_columns
+from server.row_order import NO_WEIGHT, sorted_columns, spans
 from server.table import KEYS, MISSING, NO_YEAR, Codes, Level, Names, Table, group_tree
 
 _TEXTS = ("question", "location", "category", "stratum")
 _NUMBERS = ("value", "weight")
 _BATCH = 100_000  # rows
-_PARSERS = 2  # each of which takes all cores where there are some left
+_PARSERS = 3  # each of which takes all cores where there are some left
 _FAILURES = (
     *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
     *(OSError, EOFError, zlib.error, UnicodeError),
@@ -112,22 +112,24 @@ def _read_carefully(layout: Layout) -> pl.DataFrame:
 
 
 def _read_fast(layout: Layout, low: frozenset[str]) -> Table:
-    """The same table as by the careful way, or Doubt.
-
-    While some blocks of rows are parsed, the next one is looked at.
-    """
-    frames: list[pl.DataFrame] = []
+    """The same table as by the careful way, or Doubt."""
     try:
-        with ThreadPoolExecutor(_PARSERS) as beside:
-            parsing: deque[Future[pl.DataFrame]] = deque()
-            for block in row_blocks(layout):
-                parsing.append(beside.submit(_parsed, layout, block))
-                if len(parsing) > _PARSERS:
-                    frames.append(parsing.popleft().result())
-            frames += [parsed.result() for parsed in parsing]
-        return _table(layout, pl.concat([_no_rows(layout), *frames], rechunk=True), low)
+        return _table(layout, _fast_cells(layout), low)
     except (*_FAILURES, DataError) as error:
         raise Doubt from error
+
+
+def _fast_cells(layout: Layout) -> pl.DataFrame:
+    """Every row's cells, as `_parsed`: while some blocks are parsed, the next one is looked at."""
+    frames = [_no_rows(layout)]
+    with ThreadPoolExecutor(_PARSERS) as beside:
+        parsing: deque[Future[pl.DataFrame]] = deque()
+        for block in row_blocks(layout):
+            parsing.append(beside.submit(_parsed, layout, block))
+            if len(parsing) > _PARSERS:
+                frames.append(parsing.popleft().result())
+        frames += [parsed.result() for parsed in parsing]
+    return pl.concat(frames, rechunk=True)
 
 
 def _no_rows(layout: Layout) -> pl.DataFrame:
@@ -203,7 +205,11 @@ def _each(texts: pl.Series, distinct: pl.Series, numbers: list[int], missing: in
     places = distinct.to_physical().to_numpy()
     lookup = np.full(int(places.max(initial=0)) + 2, missing, np.int32)
     lookup[places] = numbers
-    return lookup.take(texts.to_physical().fill_null(len(lookup) - 1).to_numpy())
+    found = texts.to_physical().fill_null(len(lookup) - 1).to_numpy()
+    each = np.empty(len(texts), np.int32)
+    for span in spans(len(texts)):
+        lookup.take(found[span], out=each[span], mode="clip")  # nothing is out of it
+    return each
 
 
 def _numbers(cells: pl.Series) -> pl.Series:

@@ -65,7 +65,7 @@ def sorted_columns(rows: pl.DataFrame) -> dict[str, _Array]:
 def _digit(role: str, column: _Array) -> _Digit:
     low, high = column.min(), column.max()
     for scale in (1, 10, 100, 1000):
-        if role in KEYS or all(_is_whole(column[span], scale) for span in _spans(len(column))):
+        if role in KEYS or all(_is_whole(column[span], scale) for span in spans(len(column))):
             first, last = round(low * scale), round(high * scale)
             return _Digit(role, (last - first).bit_length(), first, scale)
     return _Digit(role, _BITS + 1)
@@ -113,10 +113,10 @@ def _unpacked(pack: list[_Digit], key: _Array, together: Executor) -> dict[str, 
 
 
 def _each_span(fill: Callable[[slice], None], length: int, together: Executor) -> None:
-    for _ in together.map(fill, _spans(length)):
+    for _ in together.map(fill, spans(length)):
         pass
 
 
-def _spans(length: int) -> Iterator[slice]:
+def spans(length: int) -> Iterator[slice]:
     """What to take at a time, so that what is computed on the way stays in a core's cache."""
     return (slice(at, at + _SPAN) for at in range(0, length, _SPAN))
