@@ -26,6 +26,9 @@ LONGEST_RESULT = MAX_FRAME + 1024
 _READ_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
+MOST_SET_ASIDE = 100
+"""How many files are kept of those that were no result; the oldest make way for another."""
+
 _TEMPORARY = "result.tmp"
 _SET_ASIDE = "set_aside"
 
@@ -53,7 +56,7 @@ class ResultStore:
     A context manager that owns a descriptor of the folder and one of `private`, so that it
     stays with these two whatever happens to their names. New content is written under
     `private`, and then takes the place of the old in one step. What cannot be a result is
-    moved to `private/set_aside/`.
+    moved to `private/set_aside/`, which is bounded.
     """
 
     def __init__(self, folder: Path, private: Path) -> None:
@@ -156,7 +159,17 @@ class ResultStore:
             os.rename(name, target, src_dir_fd=folder, dst_dir_fd=self._private)
         except FileNotFoundError:
             return None
+        self._forget_oldest_aside()
         return self._private_path / target
+
+    def _forget_oldest_aside(self) -> None:
+        """Keep no more files aside than MOST_SET_ASIDE; a folder there is somebody's own."""
+        with contextlib.suppress(OSError), ExitStack() as opened:
+            folder = _open_folder(_SET_ASIDE, opened, self._private)
+            with os.scandir(folder) as aside:
+                names = [each.name for each in aside if not each.is_dir(follow_symlinks=False)]
+            for name in sorted(names, key=_moment)[:-MOST_SET_ASIDE]:
+                os.unlink(name, dir_fd=folder)
 
     def remove(self, job_id: int) -> None:
         """Remove the job's file, if there is one."""
@@ -227,8 +240,13 @@ def name_of(job_id: int) -> str:
     return f"job_id_{job_id}.json"
 
 
-def _open_folder(path: Path, opened: ExitStack) -> int:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _moment(name: str) -> str:
+    """When what has this name was set aside."""
+    return name.rpartition(".")[2]
+
+
+def _open_folder(path: Path | str, opened: ExitStack, within: int | None = None) -> int:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=within)
     opened.callback(os.close, fd)
     return fd
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from server import result_store
-from server.result_store import RUNNING, ResultStore, checksum
+from server.result_store import MOST_SET_ASIDE, RUNNING, ResultStore, checksum
 
 DEADLINE = 20.0
 
@@ -190,6 +190,21 @@ def test_the_same_place_can_be_cleared_again_and_again(store: ResultStore, folde
         store.set_aside(1)
     kept = {path.read_bytes() for path in (folder / ".ledger" / "set_aside").iterdir()}
     assert kept == {b"first", b"second"}
+
+
+def test_of_many_files_set_aside_the_last_ones_are_kept_and_every_folder(
+    store: ResultStore, folder: Path
+) -> None:
+    place(store).mkdir()
+    store.set_aside(1)
+    for number in range(MOST_SET_ASIDE + 3):
+        store.write(1, str(number).encode())
+        store.set_aside(1)
+    kept = list((folder / ".ledger" / "set_aside").iterdir())
+    assert sum(path.is_dir() for path in kept) == 1
+    assert sorted(int(path.read_bytes()) for path in kept if path.is_file()) == list(
+        range(3, MOST_SET_ASIDE + 3)
+    )
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "symbolic link", "nothing"])
