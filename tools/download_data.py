@@ -29,6 +29,8 @@ from typing import BinaryIO, TextIO
 import requests
 from tqdm import tqdm
 
+from server.csv_text import LONGEST_FIELD
+
 DEFAULT_URL = "https://data.cdc.gov/api/views/hn4x-zwk7/rows.csv?accessType=DOWNLOAD"
 DEFAULT_OUTPUT = Path("data/downloaded/cdc_brfss.csv")
 NEEDED_COLUMNS = (
@@ -358,6 +360,7 @@ def check_table(path: Path) -> Summary:
 
 def check_lines(file: TextIO) -> Counter[str]:
     """The number of rows for each text in YearStart."""
+    csv.field_size_limit(LONGEST_FIELD)
     lines = csv.reader(file, strict=True)
     rows: Counter[str] = Counter()
     try:

@@ -458,6 +458,12 @@ def test_a_byte_order_mark_and_other_columns_are_no_fault(run: Run, part: Part) 
     assert part.output.read_bytes() == body
 
 
+def test_a_field_may_be_as_long_as_the_server_takes_it(run: Run, part: Part) -> None:
+    body = table(Gender="x" * 200_000)
+    assert run(Answer(body=body)) == 0
+    assert part.output.read_bytes() == body
+
+
 def test_a_folder_that_cannot_be_made_is_a_clear_error(
     run: Run, part: Part, capsys: pytest.CaptureFixture[str]
 ) -> None:
