@@ -2,7 +2,8 @@
 
 The rows of a group are resampled with replacement, as many as there are, and the estimate is
 taken of each resample. The figures of all resamples are the bootstrap distribution. A part
-gives the tallies of its groups' resampled estimates.
+gives the intervals of the groups that it has drawn all resamples of, and of another one the
+tally of its resampled estimates.
 """
 
 import math
@@ -16,17 +17,16 @@ from server.stats.charts_ranked import bootstrap
 from server.stats.estimators import ESTIMATORS, Estimator, bca_levels
 from server.stats.resampling import (
     Bundle,
+    Drawn,
     Resamples,
     Share,
     Tally,
     bundles,
     merge,
-    packed,
     parts_of,
     shares,
     stream,
     tally,
-    unpacked,
 )
 from server.stats.selection import Group, groups, select
 from server.stats.statistic import Confidence, GroupedRequest, Json, Seed, Statistic, finite
@@ -83,11 +83,15 @@ def partial(table: Table, request: BootstrapRequest, part: int) -> Json:
     "percentile_high": ..., "bca_low": ..., "bca_high": ...}]}`: both intervals of each group.
     """
     found = _groups(table, request)
-    return [
-        packed(share.group, _resampled(values, request, share))
-        for share in shares(_plan(found, request), request.n_resamples, part)
-        if _vary(values := found[share.group].selection.values()) and _add_up(values)
-    ]
+    drawn = Drawn({}, {})
+    for share in shares(_plan(found, request), request.n_resamples, part):
+        group = found[share.group]
+        counted = _resampled(group.selection.values(), request, share)
+        if share.whole:
+            drawn.records[share.group] = _record(group, request, counted)
+        elif counted is not None:
+            drawn.tallies[share.group] = counted
+    return drawn.partial()
 
 
 def _vary(values: Floats) -> bool:
@@ -100,7 +104,10 @@ def _add_up(values: Floats) -> bool:
     return math.isfinite(len(values) * float(np.abs(values).max()))
 
 
-def _resampled(values: Floats, request: BootstrapRequest, share: Share) -> Tally:
+def _resampled(values: Floats, request: BootstrapRequest, share: Share) -> Tally | None:
+    """The tally of the resampled estimates; None where they would show nothing."""
+    if not (_vary(values) and _add_up(values)):
+        return None
     estimator = _estimator(values, request)
     return tally(estimator.resampled(stream(request.seed, share), share.resamples))
 
@@ -110,17 +117,19 @@ def _estimator(values: Floats, request: BootstrapRequest) -> Estimator:
 
 
 def combine(table: Table, request: BootstrapRequest, partials: Sequence[Json]) -> Json:
-    """The answer: the intervals of each group, from the tallies of all its resamples."""
-    counted = unpacked(partials)
-    found = _groups(table, request)
+    """The answer: the intervals of each group, as its part has them, or from its tally."""
+    drawn = Drawn.joined(partials)
     return {
         "estimator": request.estimator,
         "n_resamples": request.n_resamples,
         "confidence": request.confidence,
         "seed": request.seed,
         "groups": [
-            {**group.label, **_record(group, request, counted.get(place))}
-            for place, group in enumerate(found)
+            {
+                **group.label,
+                **(drawn.records.get(place) or _record(group, request, drawn.tallies.get(place))),
+            }
+            for place, group in enumerate(_groups(table, request))
         ],
     }
 

@@ -3,10 +3,12 @@
 A cell is a state, stratum and year; its figure for a question is the mean of its rows. The
 cells are resampled with replacement as pairs, as many as there are, and both coefficients
 are taken of each resample: of how often it has each cell, not of the cells themselves. A part
-gives the tallies of its groups' resampled coefficients, two for each group.
+gives what is to be said of the groups that it has drawn all resamples of, and of another one the
+tallies of its resampled coefficients, two of them.
 """
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -17,17 +19,16 @@ from server.stats.coefficients import LEAST_CELLS, Cells, Pairs, estimates, grid
 from server.stats.resampling import (
     Bundle,
     Distribution,
+    Drawn,
     Resamples,
     Share,
     Tally,
     bundles,
     merge,
-    packed,
     parts_of,
     shares,
     stream,
     tally,
-    unpacked,
 )
 from server.stats.selection import Group, Indices, Mask, Selection, groups, select
 from server.stats.statistic import Confidence, GroupedRequest, Json, Seed, Statistic
@@ -136,11 +137,17 @@ def partial(table: Table, request: CorrelationRequest, part: int) -> Json:
     """
     both = matched(table, request)
     found = groups(both.selection, request.by)
-    return [
-        packed(_key(share.group, place), counted)
-        for share in shares(_plan(found, request), request.n_resamples, part)
-        for place, counted in enumerate(_resampled(both.within(found[share.group]), request, share))
-    ]
+    drawn = Drawn({}, {})
+    for share in shares(_plan(found, request), request.n_resamples, part):
+        cells = both.within(found[share.group])
+        counted = _resampled(cells, request, share)
+        if share.whole:
+            drawn.records[share.group] = _record(cells, request, counted)
+        else:
+            drawn.tallies.update(
+                (_key(share.group, place), each) for place, each in enumerate(counted)
+            )
+    return drawn.partial()
 
 
 def _resampled(cells: Cells, request: CorrelationRequest, share: Share) -> list[Tally]:
@@ -165,13 +172,18 @@ def _key(group: int, coefficient: int) -> int:
 
 
 def combine(table: Table, request: CorrelationRequest, partials: Sequence[Json]) -> Json:
-    """The answer: the coefficients of each group, and their intervals from the tallies."""
-    counted = unpacked(partials)
+    """The answer: the coefficients of each group in their intervals, as its part has them, or
+    from their tallies."""
+    drawn = Drawn.joined(partials)
     both = matched(table, request)
     records = []
     for place, group in enumerate(groups(both.selection, request.by)):
-        own = [counted.get(_key(place, coefficient)) for coefficient in range(len(_COEFFICIENTS))]
-        records.append({**group.label, **_record(both.within(group), request, own)})
+        record = drawn.records.get(place)
+        if record is None:
+            keys = (_key(place, coefficient) for coefficient in range(len(_COEFFICIENTS)))
+            own = [drawn.tallies[key] for key in keys if key in drawn.tallies]
+            record = _record(both.within(group), request, own)
+        records.append({**group.label, **record})
     return {
         "n_resamples": request.n_resamples,
         "confidence": request.confidence,
@@ -180,17 +192,12 @@ def combine(table: Table, request: CorrelationRequest, partials: Sequence[Json])
     }
 
 
-def _record(
-    cells: Cells, request: CorrelationRequest, counted: Sequence[Tally | None]
-) -> dict[str, Json]:
+def _record(cells: Cells, request: CorrelationRequest, counted: Sequence[Tally]) -> dict[str, Json]:
     n = len(cells.first)
     estimate = estimates(cells) or (None, None)
-    known = [None if each is None else int(each.counts.sum()) for each in counted]
-    record: dict[str, Json] = {
-        "n": n,
-        "n_undefined": 0 if known[0] is None else request.n_resamples - known[0],
-    }
-    for name, value, each in zip(_COEFFICIENTS, estimate, counted, strict=True):
+    known = int(counted[0].counts.sum()) if counted else request.n_resamples
+    record: dict[str, Json] = {"n": n, "n_undefined": request.n_resamples - known}
+    for name, value, each in zip_longest(_COEFFICIENTS, estimate, counted):
         low = high = None
         if value is not None and each is not None and len(each.numbers):
             points = grid(value, n).points(each.numbers)

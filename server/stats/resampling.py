@@ -3,7 +3,8 @@
 Of a resample only its figure counts, and of that only which whole number it is: the number of
 the nearest point of a grid, or whatever else a method makes of it. So millions of resamples
 become a tally, how often each number occurred, whose size does not follow theirs, and tallies
-add up in any grouping. Quantiles and deviations are taken from it at the end.
+add up in any grouping. Quantiles and deviations are taken from it at the end: by the part that
+has drawn all resamples of a group, or else when all parts are done.
 
 A job's parts follow from its groups' sizes and the number of resamples alone. Large groups
 are cut into chunks of equal size, a part each; small neighbours share a part. Every chunk of
@@ -62,11 +63,12 @@ class Bundle(NamedTuple):
 
 
 class Share(NamedTuple):
-    """The resamples that one part draws of one group."""
+    """The resamples that one part draws of one group, perhaps all of them: the `whole`."""
 
     group: int
     chunk: int
     resamples: int
+    whole: bool = False
 
 
 def bundles(costs: Sequence[int], resamples: int, most: int) -> list[Bundle]:
@@ -99,7 +101,10 @@ def shares(plan: Sequence[Bundle], resamples: int, part: int) -> list[Share]:
     for bundle in plan:
         if part < bundle.chunks:
             here = resamples * (part + 1) // bundle.chunks - resamples * part // bundle.chunks
-            return [Share(group, part, here) for group in range(bundle.first, bundle.end)]
+            return [
+                Share(group, part, here, bundle.chunks == 1)
+                for group in range(bundle.first, bundle.end)
+            ]
         part -= bundle.chunks
     return []
 
@@ -167,25 +172,48 @@ def joined(tallies: Sequence[Tally]) -> Tally:
     return Tally(numbers[firsts], np.add.reduceat(counts[order], firsts) if len(firsts) else counts)
 
 
-def packed(key: int, counted: Tally) -> Json:
-    """What of a tally is sent: `[key, numbers, counts]`, each number as its distance from
-    the one before."""
-    return [key, np.diff(counted.numbers, prepend=0).tolist(), counted.counts.tolist()]
+class Drawn(NamedTuple):
+    """What parts have made of their resamples.
+
+    `records` has what is to be said of a group, by its number, where one part has drawn all of
+    the group's resamples; `tallies` are, by whatever keys, what was counted of other groups.
+    """
+
+    records: dict[int, Json]
+    tallies: dict[int, Tally]
+
+    @classmethod
+    def joined(cls, partials: Sequence[Json]) -> "Drawn":
+        """All that some partials have, in the order of groups and keys."""
+        records, tallies = [], []
+        for partial in partials:
+            records += partial["records"]
+            tallies += partial["tallies"]
+        return cls(dict(sorted(records, key=itemgetter(0))), _added_up(tallies))
+
+    def partial(self) -> Json:
+        """As it is sent: of a tally each number as its distance from the one before."""
+        return {
+            "records": list(self.records.items()),
+            "tallies": [
+                [key, np.diff(counted.numbers, prepend=0).tolist(), counted.counts.tolist()]
+                for key, counted in self.tallies.items()
+            ],
+        }
 
 
-def unpacked(partials: Sequence[Json]) -> dict[int, Tally]:
-    """The tally of each key over several lists of packed ones, in the order of the keys."""
+def _added_up(tallies: Sequence[Json]) -> dict[int, Tally]:
+    """The tally of each key over all that were sent."""
     found: dict[int, list[Tally]] = {}
-    sent = [each for partial in partials for each in partial]
-    for key, steps, counts in sorted(sent, key=itemgetter(0)):
+    for key, steps, counts in sorted(tallies, key=itemgetter(0)):
         numbers = np.cumsum(np.array(steps, dtype=np.int64))
         found.setdefault(key, []).append(Tally(numbers, np.array(counts, dtype=np.int64)))
-    return {key: joined(tallies) for key, tallies in found.items()}
+    return {key: joined(counted) for key, counted in found.items()}
 
 
 def merge(request: object, partials: Sequence[Json]) -> Json:
-    """The partial of all that some partials, lists of packed tallies, counted."""
-    return [packed(key, counted) for key, counted in unpacked(partials).items()]
+    """The partial of all that some partials have."""
+    return Drawn.joined(partials).partial()
 
 
 # -- what is read off a tally ---------------------------------------------------------

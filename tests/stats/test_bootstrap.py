@@ -1,5 +1,6 @@
 """The intervals are those of SciPy for the same resamples, and cover as often as they say."""
 
+import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -423,9 +424,25 @@ def test_what_is_kept_of_ten_million_resamples_is_bounded() -> None:
     assert len(parts) > 20
     assert CI.merge is not None
     merged = CI.merge(request, [CI.partial(table, request, part) for part in parts[:4]])
-    ((_, numbers, counts),) = merged
+    ((_, numbers, counts),) = merged["tallies"]
     assert len(numbers) == len(counts) < 11 * 1024 * 2.5
     assert sum(counts) == pytest.approx(MOST_RESAMPLES * 4 / len(parts), abs=4)
+
+
+def test_of_many_small_groups_no_tally_is_sent() -> None:
+    random = np.random.default_rng(1)
+    table = table_with({f"county {n}": random.normal(30, 5, 40) for n in range(500)})
+    request = BootstrapRequest(question=Q, by="state", n_resamples=9_999, seed=1)
+    parts = CI.plan(table, request)
+    assert len(parts) > 1
+    sent = [json.dumps(CI.partial(table, request, part)) for part in parts]
+    assert sum(map(len, sent)) < 500 * 300
+    data = CI.combine(table, request, [json.loads(each) for each in sent])
+    assert len(data["groups"]) == 500
+    assert all(
+        group["percentile_low"] < group["estimate"] < group["percentile_high"]
+        for group in data["groups"]
+    )
 
 
 def test_too_much_work_is_refused_with_what_would_be_allowed(

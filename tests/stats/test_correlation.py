@@ -1,6 +1,7 @@
 """Cells are matched as pandas does, coefficients are SciPy's, also of every resample."""
 
 import itertools
+import json
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -363,10 +364,26 @@ def test_what_is_kept_of_ten_million_resamples_is_bounded() -> None:
     assert len(parts) > 20
     assert CORRELATION.merge is not None
     merged = CORRELATION.merge(request, [CORRELATION.partial(table, request, 0) for _ in range(3)])
-    assert len(merged) == 2
-    for _, numbers, counts in merged:
+    assert len(merged["tallies"]) == 2
+    for _, numbers, counts in merged["tallies"]:
         assert len(numbers) == len(counts) < 14 * 1024 * 2.5
         assert sum(counts) == MOST_RESAMPLES // len(parts) * 3
+
+
+def test_of_many_small_groups_no_tally_is_sent() -> None:
+    table = table_with({f"county {n}": related(20, seed=n) for n in range(100)})
+    request = CorrelationRequest(
+        question=X, other_question=Y, by="state", n_resamples=9_999, seed=1
+    )
+    parts = CORRELATION.plan(table, request)
+    assert len(parts) > 1
+    sent = [json.dumps(CORRELATION.partial(table, request, part)) for part in parts]
+    assert sum(map(len, sent)) < 100 * 400
+    data = CORRELATION.combine(table, request, [json.loads(each) for each in sent])
+    assert len(data["groups"]) == 100
+    assert all(
+        group["pearson_low"] < group["pearson"] < group["pearson_high"] for group in data["groups"]
+    )
 
 
 def test_too_much_work_is_refused_with_what_would_be_allowed(

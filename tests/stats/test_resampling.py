@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from server.stats import resampling
-from server.stats.resampling import Bundle, Distribution, Share, Tally
+from server.stats.resampling import Bundle, Distribution, Drawn, Share, Tally
 from server.stats.statistic import MOST_PARTS, Unanswerable
 
 FAST = settings(max_examples=60, deadline=None)
@@ -35,9 +35,10 @@ def test_every_resample_of_every_group_is_drawn_in_exactly_one_part(
     drawn: Counter[int] = Counter()
     places = []
     for part in resampling.parts_of(plan, resamples):
-        for group, chunk, here in resampling.shares(plan, resamples, part):
+        for group, chunk, here, whole in resampling.shares(plan, resamples, part):
             drawn[group] += here
             places.append((group, chunk))
+            assert whole == (here == resamples)
     assert [drawn[group] for group in range(len(costs))] == [resamples] * len(costs)
     assert len(set(places)) == len(places)
 
@@ -145,15 +146,18 @@ def test_a_tally_counts_each_number(numbers: list[int]) -> None:
     assert all(one < other for one, other in pairwise(counted.numbers.tolist()))
 
 
-@given(st.lists(st.lists(st.tuples(st.integers(0, 3), NUMBERS), max_size=3), max_size=6), st.data())
+@given(st.lists(st.dictionaries(st.integers(0, 3), NUMBERS, max_size=3), max_size=6), st.data())
 @FAST
-def test_merging_in_any_runs_counts_the_same(
-    parts: list[list[tuple[int, list[int]]]], data: st.DataObject
+def test_merging_in_any_runs_counts_the_same_and_keeps_all_records(
+    parts: list[dict[int, list[int]]], data: st.DataObject
 ) -> None:
-    partials = [[resampling.packed(key, tally(numbers)) for key, numbers in part] for part in parts]
+    partials = [
+        Drawn({place: str(place)}, {key: tally(part[key]) for key in part}).partial()
+        for place, part in enumerate(parts)
+    ]
     expected: dict[int, Counter[int]] = {}
     for part in parts:
-        for key, numbers in part:
+        for key, numbers in part.items():
             expected.setdefault(key, Counter()).update(numbers)
     runs: list[Any] = []
     left = json.loads(json.dumps(partials))
@@ -161,9 +165,10 @@ def test_merging_in_any_runs_counts_the_same(
         size = data.draw(st.integers(1, len(left)))
         runs.append(json.loads(json.dumps(resampling.merge(None, left[:size]))))
         left = left[size:]
-    found = resampling.unpacked(runs)
-    assert {key: as_dict(counted) for key, counted in found.items()} == expected
-    assert list(found) == sorted(expected)
+    found = Drawn.joined(runs)
+    assert {key: as_dict(counted) for key, counted in found.tallies.items()} == expected
+    assert list(found.tallies) == sorted(expected)
+    assert found.records == {place: str(place) for place in range(len(parts))}
 
 
 # -- what is read off a tally ---------------------------------------------------------
