@@ -89,11 +89,25 @@ class DaskCluster:
         )
 
     def end(self, process: Process) -> None:
-        """Kill a process of the cluster, and all that it has started."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        """Kill a process of the cluster, and all that it has started.
+
+        But not the one that then tidies up after them, and leaves: they have semaphores.
+        """
+        process.kill()
+        for pid in _members(process.pid):
+            with contextlib.suppress(OSError):
+                if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGKILL)
         process.wait(10)
         self.started.remove(process)
+
+
+def _members(group: int) -> Iterator[int]:
+    """The processes of a process group."""
+    for pid in (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()):
+        with contextlib.suppress(ProcessLookupError):
+            if os.getpgid(pid) == group:
+                yield pid
 
 
 @contextmanager

@@ -161,6 +161,8 @@ def _collected(layout: Layout, block: Block, dtypes: Mapping[str, pl.DataType]) 
     rows = pl.scan_csv(block.text, schema=schema, has_header=False)
     cells = rows.select(**{role: str(at) for role, at in layout.roles.items()}).collect()
     require(cells.height == block.rows)
+    if cells["question"].has_nulls():  # there may be millions of lines with nothing in them
+        cells = cells.filter(pl.any_horizontal(pl.all().is_not_null()))
     return cells
 
 

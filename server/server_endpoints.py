@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 
 from server import metrics
 from server.documents import PAGE_POLICY, Documents
@@ -93,4 +93,6 @@ def _readyz(jobs: Jobs) -> Response:
 
 
 def _graceful_shutdown(jobs: Jobs) -> Response:
-    return reply({"status": "done" if jobs.drain() else "running"})
+    only_asks = request.method == "HEAD"
+    ended = jobs.draining and not jobs.unfinished if only_asks else jobs.drain()
+    return reply({"status": "done" if ended else "running"})

@@ -167,6 +167,8 @@ def test_graceful_shutdown_ends_what_was_accepted_and_still_answers(
     gate = tmp_path / "gate"
     with running_server(tmp_path, configuration=FOR_TESTS, **backend) as server:
         job_id = server.submit("wait_for_file", path=str(gate), value=1)
+        assert server.ask("HEAD", "/api/graceful_shutdown").status == 200
+        assert server.ask("GET", "/readyz").status == 200, "HEAD begins nothing"
         for method in ("GET", "POST"):
             assert server.ask(method, "/api/graceful_shutdown").json == RUNNING
             assert server.ask(method, "//api/graceful_shutdown").json == RUNNING
