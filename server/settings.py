@@ -24,6 +24,7 @@ from server.variable import (
     seconds_or_none,
     setting,
     size,
+    strangers,
     whole,
 )
 
@@ -285,6 +286,11 @@ class Settings:
     def read(cls, environment: Mapping[str, str]) -> Self:
         """The settings in `environment`; SettingError names the variable that is wrong."""
         return cls(**{name: variable.read(environment) for name, variable in cls.variables()})
+
+    @classmethod
+    def strangers(cls, environment: Mapping[str, str]) -> list[str]:
+        """A sentence for each variable that is named like a setting, and is none."""
+        return list(strangers(environment, [variable.name for _, variable in cls.variables()]))
 
     @classmethod
     def variables(cls) -> list[tuple[str, Variable]]:

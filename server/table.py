@@ -160,7 +160,8 @@ def group_tree(keys: Sequence[Codes], values: Floats) -> tuple[Level, ...]:
     for key, first in zip(reversed(keys), reversed(firsts), strict=True):
         starts = first if below is None else np.searchsorted(below, first)
         if len(first):
-            sums = np.add.reduceat(sums, starts)
+            with np.errstate(over="ignore"):  # too large for a float is infinite
+                sums = np.add.reduceat(sums, starts)
             counts = np.add.reduceat(counts, starts)
         children = rows if below is None else len(below)
         levels.append(Level(key[first], np.append(starts, children), sums, counts))

@@ -4,12 +4,22 @@ A parser makes a value of the text of a variable, or raises ValueError.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from server.errors import SettingError
+
+PREFIX = "SPORTIV_"
+"""With which the name of every variable begins."""
+
+OF_OTHERS = ("SPORTIV_URL", "SPORTIV_TEST_")
+"""How variables begin that the client and the tests read."""
+
+ALIKE = 0.7
+"""How alike two names are, of 1, where one may be a misspelling of the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +149,16 @@ def path(text: str) -> Path:
 def path_or_none(text: str) -> Path | None:
     """As `path`, but 0 stands for none."""
     return None if text == "0" else path(text)
+
+
+def strangers(environment: Mapping[str, str], known: Sequence[str]) -> Iterator[str]:
+    """A sentence for each variable that is named as if it were a setting of the server."""
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and not (name in known or name.startswith(OF_OTHERS)):
+            suffixes = {each.removeprefix(PREFIX): each for each in known}
+            near = get_close_matches(name.removeprefix(PREFIX), suffixes, n=1, cutoff=ALIKE)
+            meant = f"; is {suffixes[near[0]]} meant?" if near else ""
+            yield f"{name} is no setting{meant}"
 
 
 def setting(name: str, **variable: Any) -> Any:

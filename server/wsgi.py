@@ -216,9 +216,11 @@ def read_settings() -> Settings:
     try:
         settings = Settings.read(os.environ)
         check_reach([(settings.bind.host, settings.bind.port)], settings.token)
-        return settings
     except SportivError as error:
         raise SystemExit(f"sportiv: cannot start: {error}") from None
+    for stranger in Settings.strangers(os.environ):
+        print(f"sportiv: {stranger}", file=sys.stderr, flush=True)
+    return settings
 
 
 def most_connections() -> int:

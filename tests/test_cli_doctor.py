@@ -70,6 +70,12 @@ def test_people_read_a_line_a_check_with_what_to_do(sound: dict[str, str]) -> No
     assert "make sample" in done.lines[at + 1]
 
 
+def test_a_variable_that_is_no_setting_is_told(sound: dict[str, str]) -> None:
+    code, found = findings(**sound, SPORTIV_WORKER="2")
+    assert (code, found["settings"]["level"]) == (0, "warn")
+    assert found["settings"]["text"] == "SPORTIV_WORKER is no setting; is SPORTIV_WORKERS meant?"
+
+
 def test_a_variable_that_is_wrong_is_named() -> None:
     code, found = findings(SPORTIV_WORKERS="many")
     assert (code, failed(found)) == (1, {"settings"})

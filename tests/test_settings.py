@@ -257,3 +257,20 @@ def test_every_variable_has_its_sentence(variable: Variable) -> None:
 
 def test_other_variables_are_left_alone() -> None:
     assert Settings.read({"PATH": "/bin", "SPORTIV_UNKNOWN": "x"}) == Settings.read({})
+
+
+def test_a_variable_that_is_no_setting_is_told_with_what_may_be_meant() -> None:
+    environment = {
+        **dict.fromkeys(variable.name for _, variable in VARIABLES.values()),
+        "PATH": "/bin",
+        "SPORTIV_URL": "x",
+        "SPORTIV_TEST_DATA": "x",
+        "SPORTIV_WORKER": "2",
+        "SPORTIV_TIMEOUT": "5",
+        "SPORTIV_PORT": "1",
+    }
+    assert Settings.strangers(environment) == [
+        "SPORTIV_PORT is no setting",
+        "SPORTIV_TIMEOUT is no setting; is SPORTIV_JOB_TIMEOUT meant?",
+        "SPORTIV_WORKER is no setting; is SPORTIV_WORKERS meant?",
+    ]

@@ -4,7 +4,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -86,6 +86,13 @@ def system() -> Finding:
         advice = "run it on Linux, or set SPORTIV_BACKEND=thread"
         return Finding("system", Level.WARN, f"{sys.platform} has no sealed memory", advice)
     return Finding("system", Level.OK, f"{os.uname().sysname} {os.uname().release}")
+
+
+def variables(environment: Mapping[str, str]) -> Finding:
+    """The settings, which are allowed, are all that is set under such a name."""
+    if others := Settings.strangers(environment):
+        return Finding("settings", Level.WARN, "; ".join(others), "correct or unset it")
+    return Finding("settings", Level.OK, "every variable is allowed")
 
 
 def description(settings: Settings) -> Finding:

@@ -45,7 +45,7 @@ def _findings(*, load: bool) -> Iterator[Finding]:
     except SettingError as error:
         yield Finding("settings", Level.FAIL, str(error), f"correct or unset {error.variable}")
         return
-    yield Finding("settings", Level.OK, "every variable is allowed")
+    yield checks.variables(os.environ)
     yield checks.description(settings)
     yield checks.table(settings, whole=load)
     yield checks.folder("results", settings.results_dir, "SPORTIV_RESULTS_DIR")

@@ -74,6 +74,12 @@ def test_the_file_says_running_until_the_answer_takes_its_place(
     assert server.get("/api/pool")["data"]["result_locks"] == 0
 
 
+def test_a_variable_that_is_no_setting_is_told_once_and_stops_nothing(tmp_path: Path) -> None:
+    with running_server(tmp_path, SPORTIV_WORKER="2", SPORTIV_WORKERS="1") as server:
+        said = server.errors.read_text()
+        assert said.count("SPORTIV_WORKER is no setting; is SPORTIV_WORKERS meant?") == 1
+
+
 def test_ids_go_on_and_results_stay_after_a_restart(tmp_path: Path) -> None:
     with running_server(tmp_path) as server:
         first = server.submit("best5", question=OBESITY)

@@ -34,7 +34,7 @@ PAGES = sorted(
 SIX_DIGITS = 1e-4
 """How near the numbers of a page are to the true ones that it shows with six digits."""
 
-OF_THE_TESTS = {"SPORTIV_TEST_DATA", "SPORTIV_SCREENSHOTS"}
+OF_THE_TESTS = {"SPORTIV_TEST_DATA", "SPORTIV_TEST_SCREENSHOTS"}
 """Variables that the tests read and the server does not."""
 OF_THE_CLIENT = {"SPORTIV_URL"}
 """Variables that the command line reads and the server does not."""

@@ -133,7 +133,7 @@ class Visit:
 
     def picture(self, name: str) -> None:
         """Keep a picture of the page as it is now, for people to look at."""
-        folder = Path(os.environ.get("SPORTIV_SCREENSHOTS") or ROOT / "build" / "screenshots")
+        folder = Path(os.environ.get("SPORTIV_TEST_SCREENSHOTS") or ROOT / "build" / "screenshots")
         folder.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=folder / f"{name}.png", full_page=True)
 
