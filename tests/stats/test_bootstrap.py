@@ -1,6 +1,5 @@
 """The intervals are those of SciPy for the same resamples, and cover as often as they say."""
 
-import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -19,7 +18,7 @@ from server.stats.bootstrap import BootstrapRequest
 from server.stats.resampling import MOST_RESAMPLES, shares, stream
 from server.stats.statistic import Unanswerable
 from server.table import Table
-from tests.support.answers import answer
+from tests.support.answers import answer, sizes
 from tests.support.real_tables import REAL, frame_of, real_table
 from tests.support.tables import Row, table_of
 
@@ -433,16 +432,13 @@ def test_of_many_small_groups_no_tally_is_sent() -> None:
     random = np.random.default_rng(1)
     table = table_with({f"county {n}": random.normal(30, 5, 40) for n in range(500)})
     request = BootstrapRequest(question=Q, by="state", n_resamples=9_999, seed=1)
-    parts = CI.plan(table, request)
-    assert len(parts) > 1
-    sent = [json.dumps(CI.partial(table, request, part)) for part in parts]
-    assert sum(map(len, sent)) < 500 * 300
-    data = CI.combine(table, request, [json.loads(each) for each in sent])
-    assert len(data["groups"]) == 500
-    assert all(
-        group["percentile_low"] < group["estimate"] < group["percentile_high"]
-        for group in data["groups"]
-    )
+    sent = sizes(CI, table, request)
+    assert len(sent) > 1
+    assert sum(sent) < 500 * 300
+    found = answer(CI, table, request)["groups"]
+    assert len(found) == 500
+    for each in found:
+        assert each["percentile_low"] < each["estimate"] < each["percentile_high"]
 
 
 def test_too_much_work_is_refused_with_what_would_be_allowed(

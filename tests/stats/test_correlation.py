@@ -1,7 +1,6 @@
 """Cells are matched as pandas does, coefficients are SciPy's, also of every resample."""
 
 import itertools
-import json
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -23,7 +22,7 @@ from server.stats.statistic import Unanswerable
 from server.table import Table
 from tests.stats.test_bootstrap import assert_finite
 from tests.stats.test_coefficients import Figures, of_scipy, related
-from tests.support.answers import answer
+from tests.support.answers import answer, sizes
 from tests.support.real_tables import REAL, frame_of, real_table
 from tests.support.tables import Row, table_of
 
@@ -375,15 +374,13 @@ def test_of_many_small_groups_no_tally_is_sent() -> None:
     request = CorrelationRequest(
         question=X, other_question=Y, by="state", n_resamples=9_999, seed=1
     )
-    parts = CORRELATION.plan(table, request)
-    assert len(parts) > 1
-    sent = [json.dumps(CORRELATION.partial(table, request, part)) for part in parts]
-    assert sum(map(len, sent)) < 100 * 400
-    data = CORRELATION.combine(table, request, [json.loads(each) for each in sent])
-    assert len(data["groups"]) == 100
-    assert all(
-        group["pearson_low"] < group["pearson"] < group["pearson_high"] for group in data["groups"]
-    )
+    sent = sizes(CORRELATION, table, request)
+    assert len(sent) > 1
+    assert sum(sent) < 100 * 400
+    found = answer(CORRELATION, table, request)["groups"]
+    assert len(found) == 100
+    for each in found:
+        assert each["pearson_low"] < each["pearson"] < each["pearson_high"]
 
 
 def test_too_much_work_is_refused_with_what_would_be_allowed(

@@ -32,5 +32,11 @@ def answer(
     return _sent(statistic.combine(table, request, partials))
 
 
+def sizes(statistic: Statistic, table: Table, request: JobRequest) -> list[int]:
+    """How many bytes each part of a job sends."""
+    parts = statistic.plan(table, request)
+    return [len(msgspec.json.encode(statistic.partial(table, request, part))) for part in parts]
+
+
 def _sent(value: Json) -> Json:
     return msgspec.json.decode(msgspec.json.encode(value))
