@@ -210,7 +210,7 @@ def _each(texts: pl.Series, distinct: pl.Series, numbers: list[int], missing: in
     found = texts.to_physical().fill_null(len(lookup) - 1).to_numpy()
     each = np.empty(len(texts), np.int32)
     for span in spans(len(texts)):
-        lookup.take(found[span], out=each[span], mode="clip")  # other modes copy
+        lookup.take(found[span], out=each[span], mode="clip")  # "raise" would copy
     return each
 
 
