@@ -2,7 +2,7 @@
 
     begin(task, ended)   returns at once; `ended` is called with the answer, or the error
 
-All processes have been started with `worker_environment`: one BLAS thread each, and the same
+All processes have been started with `computing_environment`: one BLAS thread each, and the same
 allocator. Where a pool lets us choose, its workers are forked by a `forkserver` that has
 imported what they need, as those of this project are.
 """

@@ -20,8 +20,7 @@ from msgspec import Raw
 
 from benchmarks import free_threaded
 from benchmarks.contenders import CONTENDERS, Begin, Place
-from server.fork_server import worker_environment
-from server.interpreter import module_command
+from server.interpreter import computing_environment, module_command
 from server.messages import Task, TaskKind
 
 
@@ -61,7 +60,7 @@ class SideProcess:
     def _start(self, place: Place, python: str) -> subprocess.Popen[bytes]:
         facts = self._name, str(place.workers), str(place.table_fd), place.catalogue
         command = [python, *module_command("benchmarks.side_process", *facts)[1:]]
-        environment = worker_environment()
+        environment = computing_environment()
         if python != sys.executable:
             environment |= free_threaded.environment()
         return self._open.enter_context(

@@ -16,9 +16,8 @@ from pathlib import Path
 
 from benchmarks.measure import Chart, Comparison, Effort, Figure, Goal, against_each, alternate
 from server.errors import AlreadyEnded
-from server.fork_server import worker_environment
 from server.gathering import FAN_IN
-from server.interpreter import module_command
+from server.interpreter import computing_environment, module_command
 from server.job_state import JobState
 from server.jobs import Jobs
 from server.loader import load_region
@@ -103,7 +102,7 @@ def _seconds(jobs: Jobs, statistic: Statistic, request: JobRequest) -> float:
 def _bare_process(question: str, resamples: int) -> float:
     """The seconds that the same parts take in a process of its own, loading not counted."""
     command = module_command("benchmarks.spread_job", question, str(resamples))
-    done = subprocess.run(command, env=worker_environment(), check=True, stdout=subprocess.PIPE)
+    done = subprocess.run(command, env=computing_environment(), check=True, stdout=subprocess.PIPE)
     return float(done.stdout)
 
 

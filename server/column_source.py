@@ -23,6 +23,7 @@ SETTLED_SECONDS = 2.0
 
 MAKERS = (
     *(
+        "coding",
         "csv_rows",
         "csv_text",
         "dataset",
@@ -30,6 +31,7 @@ MAKERS = (
         "ingest",
         "machine",
         "parquet_file",
+        "row_collector",
         "row_order",
         "table",
     ),

@@ -5,6 +5,7 @@ comma or newline. Where the quotes before a byte are odd in number it stands wit
 that the commas between fields are told from those in a text, and counted up to each newline.
 """
 
+import io
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -24,11 +25,7 @@ _Mask = npt.NDArray[np.uint64]
 
 
 class Block(NamedTuple):
-    """Some whole rows, and how many they are; lines that hold nothing count too.
-
-    The first one is no row of the file and has nothing in any field: polars takes what stands
-    first for a byte-order mark, or for compressed, where it looks like that.
-    """
+    """Some whole rows, and how many they are; lines that hold nothing count too."""
 
     text: bytes
     rows: int
@@ -42,17 +39,34 @@ def row_blocks(layout: Layout) -> Iterator[Block]:
     field nor doubled: only without such quotes do polars and csv.reader cut the text alike. A
     row longer than a piece is in doubt too.
     """
-    first, rest = b"," * (len(layout.header) - 1) + b"\n", b""
+    rest = b""
     with opened(layout.path) as stream:
         for _ in range(layout.line):
             stream.readline()
-        while read := stream.read(_BLOCK):
-            text = b"".join((first, rest, read, stream.readline()))
-            block = _whole_rows(text if text[-1] == _NEWLINE else text + b"\n", layout)
+        for lines in _whole_lines(stream):
+            text = rest + lines if rest else lines
+            block = _whole_rows(text, layout)
             rest = text[len(block.text) :]
-            if block.rows > 1:
+            if block.rows:
                 yield block
     require(not rest)
+
+
+def _whole_lines(stream: io.BufferedIOBase) -> Iterator[bytes]:
+    """What is left of the file, some lines at a time; where the last has no end, it gets one."""
+    seekable = isinstance(stream, io.BufferedReader)  # without reading what lies between
+    while lines := _read_ahead(stream) if seekable else stream.read(_BLOCK) + stream.readline():
+        yield lines if lines[-1] == _NEWLINE else lines + b"\n"
+
+
+def _read_ahead(stream: io.BufferedIOBase) -> bytes:
+    """Lines read at once, as it was found out before where the last one ends."""
+    begin = stream.tell()
+    stream.seek(begin + _BLOCK)
+    stream.readline()
+    end = stream.tell()
+    stream.seek(begin)
+    return stream.read(end - begin)
 
 
 def _whole_rows(text: bytes, layout: Layout) -> Block:

@@ -30,8 +30,7 @@ import msgspec
 
 from server.channel import Channel, frame
 from server.errors import StartError
-from server.interpreter import module_command, module_environment
-from server.memory import KEEPING_FREED
+from server.interpreter import computing_environment, module_command
 
 START_TIMEOUT = 60.0
 """Seconds within which the fork server must have imported what the workers need."""
@@ -64,19 +63,6 @@ class _Closable(Protocol):
 _decode = msgspec.json.Decoder(_Forked | _NotForked | _Exited | _Preloaded).decode
 
 
-def worker_environment() -> dict[str, str]:
-    """The workers' environment: one BLAS thread each, and an allocator that keeps its memory.
-
-    Two workers with two BLAS threads each are slower than with one.
-    """
-    one_thread = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-    return {
-        **module_environment(),
-        **dict.fromkeys(one_thread, "1"),
-        **KEEPING_FREED,
-    }
-
-
 class ForkServer:
     """The server's end: starts the process, asks it for workers, learns how they ended.
 
@@ -99,7 +85,7 @@ class ForkServer:
                 ),
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                env=worker_environment(),
+                env=computing_environment(),
             )
         self._socket = ours
         self._channel = Channel(ours)

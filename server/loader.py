@@ -30,8 +30,7 @@ from server.column_cache import ColumnCache, Unfit, keep
 from server.column_source import Source
 from server.dataset import load_description
 from server.errors import SharedMemoryError, SportivError, StartError
-from server.interpreter import module_command, module_environment
-from server.memory import KEEPING_FREED
+from server.interpreter import computing_environment, module_command
 from server.shared_data import SharedRegion, write_table
 
 KEEPING_NICE = 10
@@ -126,7 +125,7 @@ class _Loader:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 pass_fds=[*descriptors, lifeline],
-                env=module_environment() | KEEPING_FREED,
+                env=computing_environment(),
             )
         except BaseException:
             os.close(self._held)

@@ -13,6 +13,7 @@ import errno
 import mmap
 import os
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from struct import Struct
 from types import TracebackType
@@ -102,8 +103,14 @@ def write_table(fd: int, table: Table) -> None:
     header, size = _encode_header(table, arrays)
     reserve_space(fd, size)
     write_at(fd, _LENGTH.pack(len(header)) + header, 0)
-    for name, place in msgspec.json.decode(header, type=_Header).arrays.items():
-        write_at(fd, arrays[name].view(np.uint8).data, place.offset)
+    places = msgspec.json.decode(header, type=_Header).arrays
+    with ThreadPoolExecutor() as together:
+        for _ in together.map(lambda name: _write_array(fd, arrays[name], places[name]), arrays):
+            pass
+
+
+def _write_array(fd: int, array: npt.NDArray[Any], place: _ArrayPlace) -> None:
+    write_at(fd, array.view(np.uint8).data, place.offset)
 
 
 def _encode_header(table: Table, arrays: dict[str, npt.NDArray[Any]]) -> tuple[bytes, int]:

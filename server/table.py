@@ -156,14 +156,14 @@ def group_tree(keys: Sequence[Codes], values: Floats) -> tuple[Level, ...]:
         firsts.append(np.flatnonzero(starts_here))
 
     levels: list[Level] = []
-    below, sums, counts = None, values, np.ones(rows, dtype=np.int64)
+    below, sums = None, values
     for key, first in zip(reversed(keys), reversed(firsts), strict=True):
         starts = first if below is None else np.searchsorted(below, first)
         if len(first):
             with np.errstate(over="ignore"):  # too large for a float is infinite
                 sums = np.add.reduceat(sums, starts)
-            counts = np.add.reduceat(counts, starts)
         children = rows if below is None else len(below)
+        counts = np.diff(first, append=rows)
         levels.append(Level(key[first], np.append(starts, children), sums, counts))
         below = first
     return tuple(reversed(levels))

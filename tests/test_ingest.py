@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server import csv_rows, csv_text, ingest
+from server import csv_rows, csv_text
 from server.dataset import Description, load_description
 from server.errors import DataError
 from server.ingest import read_table
@@ -508,15 +508,6 @@ def plain_rows(text: str) -> list[tuple[str, str, float]] | None:
 def test_a_regular_file_never_needs_the_slow_way(read: Callable[[str], Table], end: str) -> None:
     body = f'A,q,"1,234",sex,"old\n\n",2011,1,{LONG},\n\nB,q,,,,,NA,"a ""b""\n","c"{end}'
     assert read(f"{HEADER},note,end\n{body}").rows == 1
-
-
-def test_lines_with_nothing_in_them_are_not_kept(
-    read: Callable[[str], Table], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kept = []
-    monkeypatch.setattr(ingest, "_table", lambda layout, cells, low: kept.append(cells.height))
-    read(f"{HEADER}\n{chr(10) * 1_000}A,q,1,,,,\n,,,,,,\nB,,,,,,\n{chr(10) * 1_000}")
-    assert kept == [2]
 
 
 def test_a_quote_amid_a_text_means_itself(read: Callable[[str], Table]) -> None:

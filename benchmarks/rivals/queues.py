@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.measure import Skipped
 from benchmarks.servers import free_port, running, under_gunicorn, wait_until
-from server.fork_server import worker_environment
+from server.interpreter import computing_environment
 
 Commands = Callable[[int], list[list[str]]]
 """What starts the workers for so many cores."""
@@ -125,7 +125,7 @@ def working(name: str, redis: str, region: str, cores: int) -> Iterator[dict[str
     environment = {"RIVAL": queue.module, "RIVAL_REDIS": address, "RIVAL_REGION": region}
     with ExitStack() as opened:
         for command in queue.workers(cores):
-            surroundings = worker_environment() | environment
+            surroundings = computing_environment() | environment
             opened.enter_context(running(command, surroundings, grace=0.0))
         yield environment
 

@@ -25,9 +25,9 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             " logging_setup folder_lock dataset column_source chart_library stats"
         ),
         (
-            "csv_text csv_rows row_order parquet_file ingest shared_data column_cache"
-            " ledger_schema ledger_reader ledger result_store request_fields catalogue pool"
-            " dask_columns"
+            "csv_text csv_rows row_order coding row_collector parquet_file ingest shared_data"
+            " column_cache ledger_schema ledger_reader ledger result_store request_fields catalogue"
+            " pool dask_columns"
         ),
         (
             "fork_server crew staff pipes inbox turns scheduler deadlines dispatch lookout worker"
@@ -148,6 +148,7 @@ USERS: dict[str, set[str]] = {
         "server.client.jobs",
         "server.ingest",
         "server.parquet_file",
+        "server.row_collector",
         "server.row_order",
     },
     "flask": {
