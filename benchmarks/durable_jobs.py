@@ -3,14 +3,13 @@
 It has the words of `benchmarks.rivals`, whose modules submit jobs and read their results.
 """
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import msgspec
 
 from benchmarks.pool_tasks import CATALOGUE, empty_region
+from benchmarks.scratch import new_folder
 from benchmarks.tiny_tasks import STATISTICS
 from server.catalogue import Catalogue
 from server.dataset import load_description
@@ -19,7 +18,7 @@ from server.pool import Listener
 from server.process_pool import ProcessPool
 from server.result_store import RUNNING
 from server.runtime import PRIVATE, working
-from server.settings import ROOT, Settings
+from server.settings import Settings
 from server.shared_data import attach_table
 
 UNFINISHED = RUNNING.removesuffix(b"}")
@@ -46,14 +45,12 @@ class DurableJobs:
 
 @contextmanager
 def opened() -> Iterator[DurableJobs]:
-    """The service, in a folder of its own on the disk of the checkout."""
-    with (
-        tempfile.TemporaryDirectory(prefix="sportiv-bench-", dir=ROOT) as folder,
-        empty_region() as region,
-    ):
-        private = Path(folder, "results", PRIVATE)
-        private.mkdir(parents=True)
-        environment = {"SPORTIV_RESULTS_DIR": f"{folder}/results", "SPORTIV_CACHE": "0"}
+    """The service, in a new folder."""
+    results = new_folder() / "results"
+    private = results / PRIVATE
+    private.mkdir(parents=True)
+    with empty_region() as region:
+        environment = {"SPORTIV_RESULTS_DIR": str(results), "SPORTIV_CACHE": "0"}
         settings = Settings.read(environment)
         description = load_description(settings.dataset)
         catalogue = Catalogue(attach_table(region.fd), description, STATISTICS)

@@ -5,12 +5,12 @@ file, so that the start has all of them to look at.
 """
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.measure import Comparison, Effort, Figure
+from benchmarks.scratch import new_folder
 from server.job_state import JobState
 from server.ledger import Ledger
 from server.ledger_schema import Ending
@@ -34,15 +34,15 @@ WHAT = (
 
 def measure(effort: Effort) -> Iterator[Comparison]:
     """What each costs in a server without a past, and in one with a past."""
-    with tempfile.TemporaryDirectory() as new, tempfile.TemporaryDirectory() as old:
-        sides = {"none has ended": Path(new), f"{MANY:,} have ended": Path(old)}
-        _figures(Path(old), effort)
-        effort.tell(f"writing {MANY:,} results")
-        _add_ended_jobs(Path(old) / "results", MANY)
-        runs = [
-            {side: _figures(folder, effort) for side, folder in sides.items()}
-            for _ in range(effort.runs)
-        ]
+    new, old = new_folder(), new_folder()
+    sides = {"none has ended": new, f"{MANY:,} have ended": old}
+    _figures(old, effort)
+    effort.tell(f"writing {MANY:,} results")
+    _add_ended_jobs(old / "results", MANY)
+    runs = [
+        {side: _figures(folder, effort) for side, folder in sides.items()}
+        for _ in range(effort.runs)
+    ]
     for place, (name, title, unit) in enumerate(WHAT):
         figures = tuple(Figure(side, tuple(run[side][place] for run in runs)) for side in sides)
         yield Comparison(name, title, unit, figures)

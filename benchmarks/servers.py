@@ -1,44 +1,25 @@
 """Servers under measurement: each a process of its own, on a port of the loopback interface."""
 
-import atexit
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+from benchmarks.scratch import new_folder
 from server.settings import ROOT
 
 START_SECONDS = 60.0
 END_SECONDS = 30.0
 GUNICORN = str(Path(sys.executable).with_name("gunicorn"))
-
-
-@cache
-def _scratch() -> str:
-    folder = tempfile.mkdtemp(prefix="sportiv-bench-", dir=ROOT)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
-
-
-def new_folder() -> str:
-    """A folder on the disk of the checkout, which is removed when this process ends.
-
-    Not before: where thousands of files have just been removed, others are created slowly,
-    and whoever is measured next would pay for it.
-    """
-    return tempfile.mkdtemp(dir=_scratch())
 
 
 def free_port() -> int:
@@ -161,7 +142,7 @@ def _unfinished(port: int) -> int:
 def first_version_server(data: Path, dataset: Path) -> Iterator[int]:
     """The design of the first version (`benchmarks.rivals.first_version`); its port."""
     port = free_port()
-    arguments = str(port), str(data), str(dataset), new_folder()
+    arguments = str(port), str(data), str(dataset), str(new_folder())
     command = [sys.executable, "-m", "benchmarks.rivals.first_version", *arguments]
     with serving(command, port, "/"):
         yield port

@@ -8,13 +8,12 @@ asked for, one at a time, while a job of some thousand parts runs.
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from benchmarks.measure import Chart, Comparison, Effort, Figure, Goal, against_each, alternate
+from benchmarks.scratch import new_folder
 from server.errors import AlreadyEnded
 from server.gathering import FAN_IN
 from server.interpreter import computing_environment, module_command
@@ -127,12 +126,11 @@ def _bare_seconds(question: str, resamples: int) -> float:
 
 @contextmanager
 def _jobs() -> Iterator[Jobs]:
-    with tempfile.TemporaryDirectory() as name:
-        folders = {"SPORTIV_RESULTS_DIR": f"{name}/results", "SPORTIV_LOG_DIR": f"{name}/logs"}
-        Path(f"{name}/results").mkdir()
-        settings = Settings.read(folders | {"SPORTIV_CACHE": "0"})  # the same is asked for again
-        with serving(settings, "server.stats", keep_log=False) as jobs:
-            yield jobs
+    folder = new_folder()
+    folders = {"SPORTIV_RESULTS_DIR": f"{folder}/results", "SPORTIV_LOG_DIR": f"{folder}/logs"}
+    settings = Settings.read(folders | {"SPORTIV_CACHE": "0"})  # the same is asked for again
+    with serving(settings, "server.stats", keep_log=False) as jobs:
+        yield jobs
 
 
 if __name__ == "__main__":

@@ -8,13 +8,11 @@ at a time through a server that is idle otherwise.
 
 import logging
 import statistics
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,6 +20,7 @@ from flask import Flask
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from benchmarks.measure import Chart, Comparison, Effort, Figure, Goal
+from benchmarks.scratch import new_folder
 from benchmarks.timed_tasks import STATISTICS
 from server.catalogue import Catalogue
 from server.dataset import load_description
@@ -166,30 +165,30 @@ class _Server:
 @contextmanager
 def _serving() -> Iterator[_Server]:
     marks = Marks()
-    with tempfile.TemporaryDirectory() as name:
-        private = Path(name, "results", PRIVATE)
-        private.mkdir(parents=True)
-        settings = Settings.read({"SPORTIV_RESULTS_DIR": f"{name}/results", "SPORTIV_CACHE": "0"})
-        with (
-            logging_to(Path(name, "logs"), keep=False),
-            load_region(settings.data, settings.dataset) as region,
-        ):
-            table = attach_table(region.fd, populate=True)
-            description = load_description(settings.dataset)
-            catalogue = _WatchedCatalogue(marks, table, description, STATISTICS)
+    folder = new_folder()
+    private = folder / "results" / PRIVATE
+    private.mkdir(parents=True)
+    settings = Settings.read({"SPORTIV_RESULTS_DIR": f"{folder}/results", "SPORTIV_CACHE": "0"})
+    with (
+        logging_to(folder / "logs", keep=False),
+        load_region(settings.data, settings.dataset) as region,
+    ):
+        table = attach_table(region.fd, populate=True)
+        description = load_description(settings.dataset)
+        catalogue = _WatchedCatalogue(marks, table, description, STATISTICS)
 
-            def make_pool(listener: Listener) -> ProcessPool:
-                return _WatchedPool(
-                    marks,
-                    listener,
-                    workers=settings.workers,
-                    table_fd=region.fd,
-                    catalogue="benchmarks.timed_tasks",
-                    worker_memory=settings.worker_memory,
-                )
+        def make_pool(listener: Listener) -> ProcessPool:
+            return _WatchedPool(
+                marks,
+                listener,
+                workers=settings.workers,
+                table_fd=region.fd,
+                catalogue="benchmarks.timed_tasks",
+                worker_memory=settings.worker_memory,
+            )
 
-            with working(settings, private, catalogue, make_pool) as jobs, _watched_log(marks):
-                yield _Server(create_app(jobs, settings), jobs, marks)
+        with working(settings, private, catalogue, make_pool) as jobs, _watched_log(marks):
+            yield _Server(create_app(jobs, settings), jobs, marks)
 
 
 @contextmanager
