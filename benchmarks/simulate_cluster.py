@@ -29,8 +29,8 @@ import numpy as np
 from server.dask_tasks import DEEPEST
 from server.dask_tasks import LATENCY as AHEAD_SECONDS
 
-FRONT = 0.0004
-SCHEDULER = 0.00068
+FRONT = 0.00053
+SCHEDULER = 0.00084
 LATENCY = 0.0042
 WORKERS = (10, 100, 1000)
 MEANS = (0.01, 0.03, 0.1, 0.3, 1.0)
