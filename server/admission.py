@@ -49,13 +49,19 @@ class Admission:
                 room = max(count, self._most // 10)
                 wait = self._drain_rate.seconds_for(room, time.monotonic())
                 raise QueueFull(self._unfinished, wait)
-            self._unfinished += count
+            self._let_in(count)
 
     def readmit(self) -> bool:
         """Let a job in that was accepted before; False where it is left to the next server."""
         with self._changed:
-            self._unfinished += not self._draining
+            if not self._draining:
+                self._let_in(1)
             return not self._draining
+
+    def _let_in(self, count: int) -> None:
+        if not self._unfinished:
+            self._drain_rate.begun(time.monotonic())
+        self._unfinished += count
 
     def release(self, count: int = 1) -> None:
         """So many jobs that were let in have not come after all."""

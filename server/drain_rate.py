@@ -17,7 +17,12 @@ class DrainRate:
     """The moments at which the last jobs ended, on the monotonic clock. Not for several threads."""
 
     def __init__(self) -> None:
+        self._begun = -math.inf
         self._ends: deque[float] = deque(maxlen=MOST)
+
+    def begun(self, now: float) -> None:
+        """There are jobs again, where there were none."""
+        self._begun = now
 
     def ended(self, now: float) -> None:
         """One more job has ended."""
@@ -26,11 +31,10 @@ class DrainRate:
     def seconds_for(self, count: int, now: float) -> int:
         """Whole seconds in which so many jobs will have ended, if it goes on as of late.
 
-        LONGEST where none has ended of late, so that nobody knows.
+        Where none has ended of late, as if one did now.
         """
         while self._ends and self._ends[0] < now - SPAN:
             self._ends.popleft()
-        if not self._ends:
-            return LONGEST
-        each = (now - self._ends[0]) / len(self._ends)
+        since = self._ends[0] if self._ends else max(self._begun, now - SPAN)
+        each = (now - since) / max(1, len(self._ends))
         return min(max(SHORTEST, math.ceil(count * each)), LONGEST)

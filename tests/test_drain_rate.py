@@ -21,9 +21,19 @@ def test_as_many_seconds_as_the_jobs_will_take(per_second: float, count: int, se
     assert told == pytest.approx(seconds, abs=1)
 
 
-def test_where_nothing_has_ended_of_late_it_is_the_longest() -> None:
-    assert after([]).seconds_for(1, 100.0) == LONGEST
-    assert after([1.0, 2.0]).seconds_for(1, 100.0 + SPAN) == LONGEST
+def test_where_nothing_has_ended_yet_it_is_short_at_first_and_ever_longer() -> None:
+    rate = after([])
+    rate.begun(100.0)
+    assert rate.seconds_for(100, 100.001) == SHORTEST
+    assert rate.seconds_for(100, 101.0) == 100
+    assert rate.seconds_for(100, 110.0) == LONGEST
+
+
+def test_where_nothing_has_ended_of_late_it_is_as_if_one_did_now() -> None:
+    rate = after([1.0, 2.0])
+    rate.begun(0.0)
+    assert rate.seconds_for(1, 100.0 + SPAN) == SPAN
+    assert rate.seconds_for(10, 100.0 + SPAN) == LONGEST
 
 
 def test_it_is_bounded_both_ways() -> None:
