@@ -39,23 +39,23 @@ def _scratch() -> str:
 
 def spread_out(folder: str) -> None:
     """Have the folders in this one placed away from each other; OSError where that is not known."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        flags = _flags(fd) | _TOP_OF_TREES
-        fcntl.ioctl(fd, _SET_FLAGS, _FLAGS.pack(flags))
-    finally:
-        os.close(fd)
+    flags = _FLAGS.pack(_flags(folder) | _TOP_OF_TREES)
+    _control(folder, _SET_FLAGS, flags)
 
 
 def is_spread_out(folder: str) -> bool:
     """Whether they are; OSError where that is not known."""
+    return bool(_flags(folder) & _TOP_OF_TREES)
+
+
+def _flags(folder: str) -> int:
+    (flags,) = _FLAGS.unpack(_control(folder, _GET_FLAGS, bytes(_FLAGS.size)))
+    return int(flags)
+
+
+def _control(folder: str, operation: int, content: bytes) -> bytes:
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        return bool(_flags(fd) & _TOP_OF_TREES)
+        return fcntl.ioctl(fd, operation, content)
     finally:
         os.close(fd)
-
-
-def _flags(fd: int) -> int:
-    (flags,) = _FLAGS.unpack(fcntl.ioctl(fd, _GET_FLAGS, bytes(_FLAGS.size)))
-    return int(flags)

@@ -16,14 +16,14 @@ from server.table import MISSING, NO_YEAR, Codes
 NOTHING = np.iinfo(np.uint32).max
 """The number of a cell without a text; what it means is the empty text."""
 
-Numbers = npt.NDArray[np.uint32]
+_Numbers = npt.NDArray[np.uint32]
 
 
 class Coding(NamedTuple):
     """What stands for the texts of a column.
 
-    The vocabulary is that of a column of names. `lookup` has the code for each of the library's
-    numbers, and at its end that for nothing.
+    `vocabulary` is sorted; that of years is empty. `lookup` has the code for each of the
+    library's numbers, and at its end that for nothing.
     """
 
     vocabulary: tuple[str, ...]
@@ -31,7 +31,7 @@ class Coding(NamedTuple):
 
     @classmethod
     def of_names(cls, met: Mapping[int, str]) -> Self:
-        """Places in the sorted vocabulary, by the texts that were met; MISSING for blank ones."""
+        """The texts that were met, sorted, and each one's place there; MISSING for blank ones."""
         vocabulary = tuple(sorted(text for text in met.values() if text.strip()))
         places = {text: place for place, text in enumerate(vocabulary)}
         codes = {number: places.get(text, MISSING) for number, text in met.items()}
@@ -42,7 +42,7 @@ class Coding(NamedTuple):
         """The years themselves, by the texts that were met; Doubt where one is none."""
         return cls((), _lookup({number: year(text) for number, text in met.items()}, NO_YEAR))
 
-    def codes(self, numbers: Numbers) -> Codes:
+    def codes(self, numbers: _Numbers) -> Codes:
         """The codes for some of the library's numbers, or NOTHING."""
         codes = np.empty(len(numbers), np.int32)
         return self.lookup.take(numbers, out=codes, mode="clip")  # past the end is the end

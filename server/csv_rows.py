@@ -1,8 +1,9 @@
 """Whether all rows of a CSV file are whole, and mean the same to every reader.
 
-Each byte is looked at once, 64 at a time: one mask has a bit for each quote, another for each
-comma or newline. Where the quotes before a byte are odd in number it stands within some, so
-that the commas between fields are told from those in a text, and counted up to each newline.
+The text is compared as a whole with each byte that matters, and 64 places become one number: a
+mask has a bit for each quote, another for each comma, a third for each newline. Where the
+quotes before a byte are odd in number it stands within some, so that the commas between fields
+are told from those in a text, and counted up to each newline.
 """
 
 import io
@@ -34,10 +35,11 @@ class Block(NamedTuple):
 def row_blocks(layout: Layout) -> Iterator[Block]:
     """The rows below the header, block by block.
 
-    Doubt where one that is not blank has not as many fields as the header, where the text is
-    no UTF-8, where a carriage return ends no line, or where a quote is neither at the edge of a
-    field nor doubled: only without such quotes do polars and csv.reader cut the text alike. A
-    row longer than a piece is in doubt too.
+    Doubt where one that is not blank has not as many fields as the header, where a carriage
+    return ends no line, or where a quote is neither at the edge of a field nor doubled: only
+    without such quotes do polars and csv.reader cut the text alike. A row longer than a piece
+    is in doubt too. UnicodeDecodeError where the text is no UTF-8; OSError, EOFError or
+    zlib.error where the file cannot be read.
     """
     rest = b""
     with opened(layout.path) as stream:
@@ -54,7 +56,7 @@ def row_blocks(layout: Layout) -> Iterator[Block]:
 
 def _whole_lines(stream: io.BufferedIOBase) -> Iterator[bytes]:
     """What is left of the file, some lines at a time; where the last has no end, it gets one."""
-    seekable = isinstance(stream, io.BufferedReader)  # without reading what lies between
+    seekable = isinstance(stream, io.BufferedReader)  # gzip is too, but unpacks what lies between
     while lines := _read_ahead(stream) if seekable else stream.read(_BLOCK) + stream.readline():
         yield lines if lines[-1] == _NEWLINE else lines + b"\n"
 
@@ -136,7 +138,8 @@ def _first(words: int, end: int) -> _Mask:
 
 
 def _check_quotes(quotes: _Mask, quoted: _Mask, before: _Mask, behind: _Mask) -> None:
-    """Doubt where an opening quote follows no bit of `before`, or another none of `behind` does."""
+    """Doubt where an opening quote does not follow a bit of `before`, or a bit of `behind` does
+    not follow another quote."""
     opening = quotes & quoted
     follows = _previous(before)
     follows[0] |= _ONE

@@ -14,15 +14,19 @@ SHORTEST, LONGEST = 1, 300
 
 
 class DrainRate:
-    """The moments at which the last jobs ended, on the monotonic clock. Not for several threads."""
+    """When there were jobs again, and when the last of them ended, on the monotonic clock.
+
+    Not for several threads.
+    """
 
     def __init__(self) -> None:
         self._begun = -math.inf
         self._ends: deque[float] = deque(maxlen=MOST)
 
     def begun(self, now: float) -> None:
-        """There are jobs again, where there were none."""
+        """There are jobs again, where there were none: what ended before says nothing of these."""
         self._begun = now
+        self._ends.clear()
 
     def ended(self, now: float) -> None:
         """One more job has ended."""
@@ -35,6 +39,6 @@ class DrainRate:
         """
         while self._ends and self._ends[0] < now - SPAN:
             self._ends.popleft()
-        since = self._ends[0] if self._ends else max(self._begun, now - SPAN)
+        since = self._ends[0] if len(self._ends) == MOST else max(self._begun, now - SPAN)
         each = (now - since) / max(1, len(self._ends))
         return min(max(SHORTEST, math.ceil(count * each)), LONGEST)

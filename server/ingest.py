@@ -34,15 +34,14 @@ from server.csv_rows import Block, row_blocks
 from server.csv_text import Doubt, Layout, checked_rows, read_layout, require
 from server.dataset import Description
 from server.errors import DataError
-from server.row_collector import NUMBERS, TEXTS, RowCollector
+from server.row_collector import TEXTS, RowCollector
+from server.row_order import NUMBERS
 from server.table import KEYS, Level, Names, Table, group_tree
 
 _BATCH = 100_000  # rows
 _PARSERS = 3  # each of which takes all cores where there are some left
-_FAILURES = (
-    *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
-    *(OSError, EOFError, zlib.error, UnicodeError),
-)
+_FAILURES_OF_POLARS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+_FAILURES_OF_READING = (OSError, EOFError, zlib.error, UnicodeError)
 
 _Levels = tuple[Level, Level, Level, Level, Level]
 _T = TypeVar("_T")
@@ -96,7 +95,7 @@ def _read_fast(layout: Layout, low: frozenset[str]) -> Table:
     """The same table as by the careful way, or Doubt."""
     try:
         return _table(layout, row_blocks(layout), partial(_parsed, layout), low)
-    except (*_FAILURES, DataError) as error:
+    except (*_FAILURES_OF_POLARS, *_FAILURES_OF_READING, DataError) as error:
         raise Doubt from error
 
 
@@ -141,9 +140,25 @@ def _table(
 ) -> Table:
     """The table of the cells that are in the pieces; Doubt where one is not what it should be.
 
-    While threads take in some pieces, the next one is made.
+    DataError where no row has a value.
     """
     collector = RowCollector()
+    _take_in(collector, pieces, cells)
+    if not collector.rows:
+        raise DataError(layout.path, "no row has a value", column=layout.column("value"))
+    texts, (columns, digest) = collector.sorted()
+    names = Names(**texts, better_low=low.intersection(texts["question"]))
+    levels = cast(_Levels, group_tree([columns[key] for key in KEYS], columns["value"]))
+    return Table(_fingerprint(names, digest), names, levels=levels, **columns)
+
+
+def _take_in(
+    collector: RowCollector, pieces: Iterable[_T], cells: Callable[[_T], pl.DataFrame]
+) -> None:
+    """Have all pieces taken in: while threads take in some, the next one is made.
+
+    Nothing of a piece is held when this returns.
+    """
     with ThreadPoolExecutor(_PARSERS) as beside:
         taken: deque[Future[None]] = deque()
         for piece in pieces:
@@ -152,12 +167,6 @@ def _table(
                 taken.popleft().result()
         for last in taken:
             last.result()
-    if not collector.rows:
-        raise DataError(layout.path, "no row has a value", column=layout.column("value"))
-    texts, (columns, digest) = collector.sorted()
-    names = Names(**texts, better_low=low.intersection(texts["question"]))
-    levels = cast(_Levels, group_tree([columns[key] for key in KEYS], columns["value"]))
-    return Table(_fingerprint(names, digest), names, levels=levels, **columns)
 
 
 def _fingerprint(names: Names, digest: bytes) -> str:

@@ -21,7 +21,7 @@ def module_environment() -> dict[str, str]:
 
 
 def computing_environment() -> dict[str, str]:
-    """That of a process that computes: one BLAS thread, and an allocator that keeps its memory.
+    """For a process that computes: one BLAS thread, and an allocator that keeps its memory.
 
     Two such processes with two BLAS threads each are slower than with one; one that has
     nothing for BLAS to do begins with threads that wait for work by looking for it.

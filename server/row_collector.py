@@ -17,14 +17,13 @@ import polars as pl
 
 from server.coding import NOTHING, Coding
 from server.csv_text import number, require
-from server.row_order import NO_WEIGHT, Extent, RowSorter, SortedRows
+from server.row_order import NO_WEIGHT, NUMBERS, Extent, RowSorter, SortedRows
 from server.table import KEYS, MISSING
 
 TEXTS = ("question", "location", "category", "stratum")
-NUMBERS = ("value", "weight")
 
 _SHELF = 1 << 20  # rows
-_SPAN = 1 << 15  # rows, so that what is computed on the way stays in a core's cache
+_SPAN = 1 << 15  # rows: divides _SHELF, and what is computed on the way stays in a core's cache
 _TYPES = dict.fromkeys(KEYS, np.uint32) | dict.fromkeys(NUMBERS, np.float64)
 
 _Columns = dict[str, npt.NDArray[Any]]
@@ -53,7 +52,8 @@ class RowCollector:
     def take(self, cells: pl.DataFrame) -> None:
         """Take in rows of any number of the roles' columns; any thread may.
 
-        The numbers are finite, or texts. Doubt where a text is none, or a weight is negative.
+        The numbers are finite, or texts. Doubt where such a text is no number, or a weight is
+        negative.
         """
         cells = _complete(cells)
         require(not (cells["weight"] < 0).any())
@@ -73,7 +73,7 @@ class RowCollector:
             met[NOTHING] = ""
             texts = texts.drop_nulls()
         if not met.keys() >= set(np.flatnonzero(np.bincount(texts.to_physical())).tolist()):
-            distinct = texts.unique()  # takes ten times as long as to count
+            distinct = texts.unique()  # takes several times as long as to count
             met.update(zip(distinct.to_physical(), distinct.cast(pl.String), strict=True))
 
     def _keep(self, columns: _Columns) -> None:
@@ -104,7 +104,7 @@ class RowCollector:
         codings = {key: Coding.of_names(self._met[key]) for key in TEXTS}
         vocabularies = {key: coding.vocabulary for key, coding in codings.items()}
         codings["year"] = Coding.of_years(self._met["year"])
-        extents = {key: Extent(MISSING, len(texts)) for key, texts in vocabularies.items()}
+        extents = {key: Extent(MISSING, len(texts) - 1) for key, texts in vocabularies.items()}
         extents |= {role: Extent.joined(self._extents[role]) for role in NUMBERS}
         with ThreadPoolExecutor() as together:
             years = together.map(partial(self._extent_of_years, codings["year"]), self._spans())

@@ -20,7 +20,9 @@ from server.table import KEYS
 NO_WEIGHT = -1.0
 """What stands for a missing weight in the rows to be sorted; no weight is negative."""
 
-_NUMBERS = ("value", "weight")
+NUMBERS = ("value", "weight")
+"""The columns that are no keys."""
+
 _SPAN = 1 << 15  # rows
 _BITS = 63  # of a sort key
 _SCALES = (1, 10, 100, 1000)
@@ -148,7 +150,7 @@ class RowSorter:
         many = len(unsorted)
         del unsorted
         columns: dict[str, _Array] = {role: np.empty(many, np.int32) for role in KEYS}
-        columns |= {role: np.empty(many) for role in _NUMBERS}
+        columns |= {role: np.empty(many) for role in NUMBERS}
         digests = [repr(self._keys).encode()]
         for key, rows in zip(self._keys, in_order, strict=True):
             digests += _unpacked(key, rows.to_numpy(), columns)
@@ -159,7 +161,7 @@ class RowSorter:
 def _sort_keys(extents: Mapping[str, Extent]) -> Iterator[_SortKey]:
     """A column that does not fit into a sort key any more begins another one."""
     digits: list[_Digit] = []
-    for role in (*KEYS, *_NUMBERS):
+    for role in (*KEYS, *NUMBERS):
         digit = _Digit.of(role, extents[role])
         if digits and sum(each.bits for each in (*digits, digit)) > _BITS:
             yield _SortKey(tuple(digits))

@@ -347,9 +347,9 @@ def tree_means(table: Table) -> list[Means]:
     vocabularies = [getattr(table.names, key) for key in KEYS[:-1]]
 
     def name(depth: int, code: int) -> Any:
-        if code in (MISSING, NO_YEAR):
-            return ""
-        return code if depth == len(vocabularies) else vocabularies[depth][code]
+        if depth == len(vocabularies):
+            return "" if code == NO_YEAR else code
+        return "" if code == MISSING else vocabularies[depth][code]
 
     def visit(depth: int, nodes: range, prefix: tuple[Any, ...]) -> None:
         level = table.levels[depth]

@@ -1,5 +1,6 @@
 """Rows come out in the order of their cells, however these are packed for the sort."""
 
+import math
 from random import Random
 
 import numpy as np
@@ -64,8 +65,15 @@ def test_a_digest_is_that_of_the_rows_whatever_their_order(
         assert sorted_in_parts(others, 20).digest != sorted_in_parts(rows, 20).digest
 
 
+def test_minus_zero_is_zero_in_a_sort_key_of_its_own_too() -> None:
+    rows: list[Row] = [(0, 0, 0, 0, 2011, value, 1.0) for value in (-0.0, 1e300, 0.123456)]
+    assert [math.copysign(1, row[5]) for row in ordered(rows)] == [1, 1, 1]
+
+
 def test_numbers_that_have_a_scale_each_but_are_too_large_for_both_are_not_changed() -> None:
-    rows: list[Row] = [(0, 0, 0, 0, 2011, value, 1.0) for value in (2.0**51 + 1, 0.001, 0.002)]
+    rows: list[Row] = [
+        (0, 0, 0, 0, 2011, value, 1.0) for value in (2305843009213728.0, 0.001, 0.002)
+    ]
     assert ordered(rows, part=1) == sorted(rows)
 
 
