@@ -57,11 +57,22 @@ def read_table(path: Path, description: Description) -> Table:
     A file that is written to or replaced meanwhile may be half of one table and half of
     another, or end too early, and look well: that is a DataError too.
     """
+    if path.is_fifo():
+        raise DataError(path, "is a pipe, not a file")
     before = _state(path)
-    table = _read_whole(path, description)
-    if _state(path) != before:
-        raise DataError(path, "was changed while it was read")
+    try:
+        table = _read_whole(path, description)
+    except DataError:
+        if _state(path) is not None:
+            _require_unchanged(path, before)
+        raise
+    _require_unchanged(path, before)
     return table
+
+
+def _require_unchanged(path: Path, before: FileState | None) -> None:
+    if _state(path) != before:
+        raise DataError(path, "was changed while it was read") from None
 
 
 def _state(path: Path) -> FileState | None:

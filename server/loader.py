@@ -36,6 +36,11 @@ from server.shared_data import SharedRegion, write_table
 KEEPING_NICE = 10
 """By how much the loader process steps back behind the workers when the table is loaded."""
 
+_WITHOUT_BACKTRACES = {"RUST_BACKTRACE": "0"}
+"""polars hangs where there is too little memory to print one."""
+
+_OF_TOO_LITTLE_MEMORY = (signal.SIGKILL, signal.SIGABRT)
+
 log = logging.getLogger("sportiv.columns")
 
 
@@ -125,7 +130,7 @@ class _Loader:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 pass_fds=[*descriptors, lifeline],
-                env=computing_environment(),
+                env=computing_environment() | _WITHOUT_BACKTRACES,
             )
         except BaseException:
             os.close(self._held)
@@ -190,8 +195,10 @@ class _Loader:
 
     def _end(self) -> str:
         code = self._process.wait()
-        if code < 0:
+        if -code in _OF_TOO_LITTLE_MEMORY:
             return f"was killed by signal {-code}: too little memory?"
+        if code < 0:
+            return f"was killed by signal {-code}"
         return f"left with exit code {code}; see standard error"
 
     def _close(self) -> None:
@@ -207,15 +214,18 @@ class _Loader:
 def main(job: _Job) -> int:
     """Load the table into the region, then keep it where there is a cache; the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the server that leaves, and this then too
-    threading.Thread(target=_watch_lifeline, args=(job.lifeline,), daemon=True).start()
     data, dataset = Path(job.data), Path(job.dataset)
     source = _source(data, dataset) if job.cache is not None else None
-    from server.ingest import read_table  # here, so that the server's end does not import it
-
     try:
-        write_table(job.fd, read_table(data, load_description(dataset)))
+        threading.Thread(target=_watch_lifeline, args=(job.lifeline,), daemon=True).start()
+        _load(job.fd, data, dataset)
     except SportivError as error:
         _say(_Failure(str(error)))
+        return 1
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "new thread" not in str(error):
+            raise
+        _say(_Failure(f"data file {data}: there is too little memory to load it"))
         return 1
     _say(_Loaded())
     if job.cache is not None:
@@ -228,6 +238,12 @@ def main(job: _Job) -> int:
         except (Unfit, OSError) as error:
             _say(_NotKept(str(error)))
     return 0
+
+
+def _load(region: int, data: Path, dataset: Path) -> None:
+    from server.ingest import read_table  # here, so that the server's end does not import it
+
+    write_table(region, read_table(data, load_description(dataset)))
 
 
 def _source(data: Path, dataset: Path) -> Source | None:

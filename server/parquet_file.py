@@ -62,7 +62,10 @@ def _scanned(path: Path) -> pl.LazyFrame:
 
 
 def _damaged(path: Path, error: BaseException) -> DataError:
-    reason, *_ = str(error).splitlines() or [type(error).__name__]
+    if isinstance(error, pl.exceptions.PanicException):  # its words are the library's own
+        reason = "the library that reads them gives up"
+    else:
+        reason, *_ = str(error).splitlines() or [type(error).__name__]
     return DataError(path, f"the Parquet data are damaged: {reason}")
 
 

@@ -178,6 +178,35 @@ def test_a_table_that_cannot_be_read_is_an_error_in_words(tmp_path: Path, cached
     assert not loaders()
 
 
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "table.csv"
+    os.mkfifo(pipe)
+    with pytest.raises(LoadFailed, match="is a pipe, not a file"), load_region(pipe, DESCRIPTION):
+        pass
+
+
+@pytest.mark.parametrize("limit", [60, 100, 150, 190, 300])
+def test_too_little_memory_is_an_error_in_words(
+    run_python: Callable[..., str], monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """`limit`, in megabytes, is that of the loader process: it meets it here or there, or not."""
+    monkeypatch.setenv("RUST_BACKTRACE", "1")
+    program = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from server.loader import LoadFailed, load_region\n"
+        "resource.setrlimit(resource.RLIMIT_DATA, (int(sys.argv[1]), resource.RLIM_INFINITY))\n"
+        "try:\n"
+        "    with load_region(Path(sys.argv[2]), Path(sys.argv[3])):\n"
+        "        print('loaded')\n"
+        "except LoadFailed as error:\n"
+        "    print(error)\n"
+    )
+    said = run_python(program, limit * 10**6, SAMPLE, DESCRIPTION)
+    assert "too little memory" in said or said == "loaded\n"
+    assert limit > 100 or said != "loaded\n"
+
+
 def test_a_cached_table_whose_file_is_gone_is_not_served(
     tmp_path: Path, log: Log, eventually: Callable[..., None]
 ) -> None:
