@@ -56,7 +56,7 @@ def _sections(names: list[str], quick: bool) -> Iterator[Section]:
             progress.set_description_str(text, refresh=False)
             progress.update(0)
 
-        effort = Effort(seconds=0.1 if quick else 0.6, quick=quick, tell=tell)
+        effort = Effort(seconds=0.05 if quick else 0.6, quick=quick, tell=tell)
         for name in progress:
             begun = time.perf_counter()
             comparisons: list[Comparison] = []

@@ -38,7 +38,7 @@ PATH = "/api/states_mean"
 SHARE = 0.25
 """Of `Effort.seconds`: how long a run is to take, since there are many."""
 
-LEAST_SECONDS = 0.2
+LEAST_SECONDS = 0.12
 
 ABOUT_CLIENTS = (
     "each client, of the bundled generator, posts a job and asks for its result until it is there:"

@@ -43,7 +43,7 @@ def measure(effort: Effort) -> Iterator[Comparison]:
         workers = len(jobs.describe_pool()["workers"])
         question = str(jobs.catalogue.describe_questions()[0]["question"])
         request = HEAVY.request(
-            question=question, n_resamples=RESAMPLES // (20 if effort.quick else 6), seed=1
+            question=question, n_resamples=RESAMPLES // (30 if effort.quick else 6), seed=1
         )
         parts = len(HEAVY.plan(jobs.catalogue.table, request))
         figures = alternate(
