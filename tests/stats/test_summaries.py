@@ -156,8 +156,9 @@ def weighted(frame: pd.DataFrame) -> dict[str, Any]:
         value, weight = rows["value"].to_numpy(), rows["weight"].to_numpy()
         record["mean"] = near(np.average(value, weights=weight), rel=1e-9, abs=1e-12 * scale)
         if n > 1:
-            fit = sm.WLS(value, np.ones(n), weights=weight).fit(cov_type="HC1")
-            record["standard_error"] = near(fit.bse[0], rel=1e-7, abs=1e-9 * scale)
+            unit = scale or 1.0  # squares of tiny differences are nothing to statsmodels, too
+            fit = sm.WLS(value / unit, np.ones(n), weights=weight).fit(cov_type="HC1")
+            record["standard_error"] = near(unit * fit.bse[0], rel=1e-7, abs=1e-9 * scale)
     return record
 
 
