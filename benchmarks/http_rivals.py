@@ -35,7 +35,7 @@ GOALS = {FIRST: 5.0, "Celery": 5.0, "RQ": 5.0, "RQ, SimpleWorker": 5.0, "Huey": 
 
 GOAL_CLIENTS = 8
 PATH = "/api/states_mean"
-SHARE = 0.25
+SHARE = 1 / 3
 """Of `Effort.seconds`: how long a run is to take, since there are many."""
 
 LEAST_SECONDS = 0.12

@@ -52,8 +52,12 @@ class Extent(NamedTuple):
     def joined(cls, extents: list[Self]) -> Self:
         """That of the numbers of all."""
         lows, highs, scales = zip(*extents, strict=True)
-        low, high, scale = min(lows), max(highs), max(scales) if all(scales) else 0
-        return cls(low, high, scale if max(-low, high) * scale < _EXACT else 0)
+        return cls(min(lows), max(highs), max(scales) if all(scales) else 0)
+
+    @property
+    def is_packable(self) -> bool:
+        """Whether there is such a scale, and floats hold the integers to the last digit."""
+        return 0 < max(-self.low, self.high, 1.0) * self.scale < _EXACT
 
 
 def _are_whole(numbers: npt.NDArray[np.float64], scale: int) -> bool:
@@ -86,7 +90,7 @@ class _Digit(NamedTuple):
 
     @classmethod
     def of(cls, role: str, extent: Extent) -> Self:
-        if not extent.scale:
+        if not extent.is_packable:
             return cls(role, _BITS + 1, 0, 0)
         low, high = round(extent.low * extent.scale), round(extent.high * extent.scale)
         return cls(role, (high - low).bit_length(), low, extent.scale)
